@@ -6,6 +6,14 @@
  * replace the old one (peers not seen between BEGIN and END of a full list are gone). On a broken message ABORT comes
  * instead of END; what was applied up to there stays, a full list does not remove anybody.
  *
+ * The first message of a stream describes everything: the parser brackets all its peers in PEERS_BEGIN..PEERS_END, clears
+ * filter sets, problems and the lock it does not name, so that the consumer needs no case of its own (C38). TIME, PING,
+ * POP_URL and DEBUG_EXIT also come from keepalives, outside BEGIN..END.
+ *
+ * Servers write PeersChanged before PeersRemoved and the patches before SeenChange and OnlineChange, while control.md 8.2
+ * wants them applied the other way round. A consumer gets the same result by keeping, until END, a mark for each peer that
+ * came as PEER (PEER_REMOVED does not remove it) and for a patched online or last-seen field (SEEN and ONLINE leave it).
+ *
  * SPDX-License-Identifier: MIT
  */
 #ifndef ML_MODEL_DELTA_H
@@ -25,7 +33,7 @@ enum ml_delta_type {
     ML_DELTA_PEER_SEEN,        /* id, flag: true = seen now, false = unknown */
     ML_DELTA_PEER_ONLINE,      /* id, flag */
     ML_DELTA_PEER_PATCH,       /* patch */
-    ML_DELTA_DERP_BEGIN,       /* Regions present: complete replacement starts; flag = omitDefaultRegions */
+    ML_DELTA_DERP_BEGIN,       /* Regions present: complete replacement starts */
     ML_DELTA_DERP_REGION,      /* region */
     ML_DELTA_DERP_END,         /* Regions complete: what was not named is gone */
     ML_DELTA_DERP_SCORE_RESET, /* HomeParams.RegionScore present: all scores back to 1.0 when empty object */
@@ -43,8 +51,10 @@ enum ml_delta_type {
     ML_DELTA_DNS_PROXIED,  /* DNSConfig present; flag = Proxied */
     ML_DELTA_HEALTH_BEGIN, /* Health present: list replaced */
     ML_DELTA_HEALTH,       /* text: one problem as the server words it */
-    ML_DELTA_POP_URL,      /* text */
-    ML_DELTA_PING,         /* ping: PingRequest */
+    ML_DELTA_MESSAGE,      /* DisplayMessages: name = its id, text = "Title: Text"; replaces the one of that id */
+    ML_DELTA_MESSAGE_GONE, /* name = id, or "*" for all */
+    ML_DELTA_POP_URL,      /* text; a repeat of the last one is not handed out (C45) */
+    ML_DELTA_PING,         /* ping: PingRequest that control does not answer itself (not c2n, not a bare HEAD) */
     ML_DELTA_DEBUG_EXIT,   /* Debug.Exit */
     ML_DELTA_END,          /* the message was complete */
     ML_DELTA_ABORT         /* the message broke off or was not valid */
@@ -70,6 +80,7 @@ struct ml_delta {
     int64_t unix_ms;
     uint32_t score_milli;
     const char *text;
+    const char *name;
     const struct ml_node *node;
     const struct ml_node_patch *patch;
     const struct ml_derp_region *region;
