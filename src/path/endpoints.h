@@ -4,8 +4,9 @@
  * Owns the list, its order and types, and the memory of what STUN said in the last 5 min 10 s, so that a lost answer does not
  * withdraw an address. Does not measure anything (netcheck.h) and does not know peers (path.h).
  *
- * When more is known than the list holds, what is first in the order of 4.9 stays, with one local IPv4 always kept room for:
- * a node that publishes no address gets no call-me-maybe (4.4), and a local one helps peers of the same network most.
+ * When more is known than the list holds: what is first in the order of 4.9 stays, but room is kept for two local addresses
+ * (one IPv4 if there is one). A node that publishes no address gets no call-me-maybe (4.4), and local ones help the peers of the
+ * same network most.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -56,6 +57,7 @@ struct ml_endpoints {
         ml_time until; /* 0 = free */
     } tracked[ML_ENDPOINTS_TRACKED];
     struct ml_endpoint_facts facts;
+    bool is_forgetting;
 };
 
 void ml_endpoints_init(struct ml_endpoints *e);
@@ -64,17 +66,14 @@ void ml_endpoints_init(struct ml_endpoints *e);
  * @brief Addresses of the underlay interfaces with the port of the socket. Copied; over ML_ENDPOINTS_LOCAL are cut.
  * Unusable ones may be in it: tailnet addresses, fe80::/10 and the rest are sorted out here.
  */
-void ml_endpoints_set_local(struct ml_endpoints *e, ml_time now, const ml_addr *addrs, size_t count);
+void ml_endpoints_set_local(struct ml_endpoints *e, const ml_addr *addrs, size_t count);
 
 /** @brief A measurement ended, well or not: the list is fresh from @p now on. */
 void ml_endpoints_set_facts(struct ml_endpoints *e, ml_time now, const struct ml_endpoint_facts *f);
 
-/** @brief Forget what STUN said (the link changed): old mappings are worthless. The list is stale until the next facts. */
-void ml_endpoints_forget_global(struct ml_endpoints *e, ml_time now);
-
-/** @brief Drops what has expired. */
-void ml_endpoints_on_time(struct ml_endpoints *e, ml_time now);
-ml_time ml_endpoints_deadline(const struct ml_endpoints *e);
+/** @brief The link changed: the list is stale, and with the next facts the remembered STUN results are forgotten. Until then the
+ * list stays, so that control is not told of a change that is none. */
+void ml_endpoints_forget_global(struct ml_endpoints *e);
 
 /** @brief Younger than 27 s, so good for a call-me-maybe. */
 bool ml_endpoints_is_fresh(const struct ml_endpoints *e, ml_time now);

@@ -133,10 +133,9 @@ struct ml_path {
         ml_time at;  /* when it was sent; when asked for, until then */
     } pings[ML_PATH_PINGS];
     struct ml_path_reply {
-        bool is_used;
         uint8_t tx[ML_DISCO_TX_LEN];
         uint16_t derp_region;
-        ml_addr to;
+        ml_addr src;      /* where the ping came from, and its pong goes unless it came over DERP */
         ml_node_key node; /* destination over DERP */
         ml_disco_key disco;
     } pongs[ML_PATH_PONGS];
@@ -168,7 +167,7 @@ void ml_path_set_keys(struct ml_path *p, const ml_node_key *node, const ml_priva
 const ml_disco_key *ml_path_disco_key(const struct ml_path *p);
 
 /* ---- Own endpoints ---- */
-void ml_path_set_local_addrs(struct ml_path *p, ml_time now, const ml_addr *addrs, size_t count);
+void ml_path_set_local_addrs(struct ml_path *p, const ml_addr *addrs, size_t count);
 /** @brief A measurement ended: hand in its facts (ml_netcheck_report.facts). Call-me-maybes that waited for it go out. */
 void ml_path_set_facts(struct ml_path *p, ml_time now, const struct ml_endpoint_facts *facts);
 /** @brief True once when a call-me-maybe waits for fresh endpoints: start a netcheck. */
@@ -257,7 +256,7 @@ bool ml_path_poll_pong(struct ml_path *p, struct ml_path_pong *out);
 
 /* ---- Time and status ---- */
 /** @brief The underlay changed: no best path is believed, candidates stay and may be pinged at once; STUN is wanted. */
-void ml_path_rebind(struct ml_path *p, ml_time now);
+void ml_path_rebind(struct ml_path *p);
 void ml_path_on_time(struct ml_path *p, ml_time now);
 ml_time ml_path_deadline(const struct ml_path *p);
 

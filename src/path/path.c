@@ -1,0 +1,316 @@
+/*
+ * Path selection: slots, where a WireGuard packet goes, heartbeats and discovery. dataplane.md 4.3, 4.4, 4.6, 4.10.
+ *
+ * The rules and their timers are listed in path.h; receiving is in path_disco.c, sending in path_ping.c.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "base/key.h"
+#include "path/path_internal.h"
+
+/* A WireGuard-only peer has no pings: an address it was heard from is believed for this long (dataplane.md 15). */
+#define WIREGUARD_ONLY_TRUST ML_SEC(5)
+
+void ml_path_init(struct ml_path *p, const struct ml_path_cfg *cfg, struct ml_path_peer *peers, uint16_t count)
+{
+    ml_zero(p);
+    p->cfg = *cfg;
+    p->peers = peers;
+    p->peer_count = count;
+    ml_endpoints_init(&p->ep);
+    for (size_t i = 0; i < count; i++) {
+        ml_zero(&peers[i]);
+        peers[i].heartbeat_at = ML_NEVER;
+    }
+}
+
+void ml_path_clear(struct ml_path *p)
+{
+    ml_wipe(p->peers, p->peer_count * sizeof *p->peers);
+    ml_wipe(p, sizeof *p);
+}
+
+void ml_path_set_keys(struct ml_path *p, const ml_node_key *node, const ml_private_key *disco)
+{
+    p->node_pub = *node;
+    if (p->has_keys && ml_ct_equal(p->disco_priv.b, disco->b, sizeof disco->b)) {
+        return;
+    }
+    ml_path_keys_clear(p);
+    p->disco_priv = *disco;
+    ml_x25519_base(p->disco_pub.b, disco);
+    p->has_keys = true;
+}
+
+const ml_disco_key *ml_path_disco_key(const struct ml_path *p)
+{
+    return &p->disco_pub;
+}
+
+/* ---- Own endpoints ---- */
+
+void ml_path_set_local_addrs(struct ml_path *p, const ml_addr *addrs, size_t count)
+{
+    p->has_local = count > 0;
+    p->has_local4 = p->has_local6 = false;
+    for (size_t i = 0; i < count; i++) {
+        p->has_local4 |= ml_ip_is4(&addrs[i].ip);
+        p->has_local6 |= ml_ip_is6(&addrs[i].ip) && !ml_ip_is_link_local(&addrs[i].ip);
+    }
+    ml_endpoints_set_local(&p->ep, addrs, count);
+}
+
+void ml_path_set_facts(struct ml_path *p, ml_time now, const struct ml_endpoint_facts *facts)
+{
+    ml_endpoints_set_facts(&p->ep, now, facts);
+}
+
+bool ml_path_take_stun_wanted(struct ml_path *p)
+{
+    bool is_wanted = p->is_stun_wanted;
+    p->is_stun_wanted = false;
+    return is_wanted;
+}
+
+bool ml_path_family_usable(const struct ml_path *p, const ml_ip *ip)
+{
+    /* Pinging an IPv6 address from a host without IPv6 only fills the table of outstanding pings. */
+    return !p->has_local || (ml_ip_is4(ip) ? p->has_local4 : p->has_local6);
+}
+
+/* ---- Slots ---- */
+
+static void set_disco(struct ml_path_peer *peer, const ml_disco_key *disco)
+{
+    if (ml_key_equal(&peer->disco, disco)) {
+        return;
+    }
+    /* Only the key: the way to the peer is as good as before. */
+    peer->disco = *disco;
+    ml_wipe(&peer->shared, sizeof peer->shared);
+    peer->has_shared = false;
+}
+
+void ml_path_peer_update(struct ml_path *p, ml_time now, uint16_t slot, const struct ml_path_info *info)
+{
+    struct ml_path_peer *peer = &p->peers[slot];
+    if (!peer->is_open) {
+        return;
+    }
+    peer->node = info->node;
+    peer->home_region = info->home_region;
+    peer->is_wireguard_only = info->is_wireguard_only;
+    set_disco(peer, &info->disco);
+    ml_path_cand_prune(peer, now);
+    ml_path_cand_merge(peer, ML_CAND_NETMAP, info->endpoints, info->endpoint_count);
+}
+
+void ml_path_peer_open(struct ml_path *p, ml_time now, uint16_t slot, const struct ml_path_info *info)
+{
+    struct ml_path_peer *peer = &p->peers[slot];
+    ml_path_peer_close(p, slot);
+    peer->is_open = true;
+    ml_path_peer_update(p, now, slot, info);
+}
+
+void ml_path_peer_set_disco(struct ml_path *p, uint16_t slot, const ml_disco_key *disco)
+{
+    if (p->peers[slot].is_open && ml_key_is_set(disco)) {
+        set_disco(&p->peers[slot], disco);
+    }
+}
+
+void ml_path_peer_close(struct ml_path *p, uint16_t slot)
+{
+    ml_path_ping_forget_slot(p, slot);
+    ml_wipe(&p->peers[slot], sizeof p->peers[slot]);
+    p->peers[slot].heartbeat_at = ML_NEVER;
+}
+
+/* ---- Discovery and heartbeat ---- */
+
+void ml_path_discover(struct ml_path *p, ml_time now, uint16_t slot, bool with_cmm)
+{
+    struct ml_path_peer *peer = &p->peers[slot];
+    uint32_t tick = ml_path_tick(now);
+    bool any = false;
+    peer->last_full_ping_at = ml_path_stamp(now);
+    ml_path_cand_prune(peer, now);
+    for (size_t i = 0; i < ML_PATH_CANDIDATES; i++) {
+        struct ml_path_candidate *c = &peer->cand[i];
+        if (!c->from || !ml_path_family_usable(p, &c->addr.ip) ||
+            (c->pinged_tick && !ml_path_tick_passed(c->pinged_tick, tick, ML_PATH_PING_INTERVAL))) {
+            continue;
+        }
+        if (ml_path_ping_queue(p, now, slot, &c->addr, 0, ML_PURPOSE_DISCOVERY, 0)) {
+            c->pinged_tick = tick;
+            any = true;
+        }
+    }
+    if (!any || !with_cmm || peer->home_region == 0 || p->cfg.no_derp || peer->is_cmm_wanted) {
+        return;
+    }
+    peer->is_cmm_wanted = true;
+    peer->cmm_wanted_at = now;
+    if (!p->cfg.no_stun && !ml_endpoints_is_fresh(&p->ep, now)) {
+        p->is_stun_wanted = true;
+    }
+}
+
+static bool wants_full_ping(const struct ml_path_peer *peer, ml_time now)
+{
+    if (!ml_path_is_trusted(peer, now) || peer->last_full_ping_at == 0) {
+        return true;
+    }
+    return peer->latency_us > ML_PATH_GOOD_ENOUGH && now - peer->last_full_ping_at >= ML_PATH_UPGRADE;
+}
+
+static void heartbeat(struct ml_path *p, ml_time now, uint16_t slot)
+{
+    struct ml_path_peer *peer = &p->peers[slot];
+    if (now - peer->last_send_at > ML_PATH_SESSION_ACTIVE) {
+        peer->heartbeat_at = ML_NEVER;
+        return;
+    }
+    peer->heartbeat_at = now + ML_PATH_HEARTBEAT;
+    struct ml_path_candidate *c = ml_path_has_best(peer) ? ml_path_cand_find(peer, &peer->best) : NULL;
+    if (c && ml_path_ping_queue(p, now, slot, &c->addr, 0, ML_PURPOSE_HEARTBEAT, 0)) {
+        c->pinged_tick = ml_path_tick(now);
+    }
+    if (wants_full_ping(peer, now)) {
+        ml_path_discover(p, now, slot, true);
+    }
+}
+
+static void note_send(struct ml_path_peer *peer, ml_time now)
+{
+    peer->last_send_at = ml_path_stamp(now);
+    if (peer->heartbeat_at == ML_NEVER) {
+        peer->heartbeat_at = now + ML_PATH_HEARTBEAT;
+    }
+}
+
+/* ---- WireGuard packets ---- */
+
+static bool route_wireguard_only(const struct ml_path *p, ml_time now, struct ml_path_peer *peer, struct ml_path_route *out)
+{
+    peer->last_send_at = ml_path_stamp(now);
+    if (ml_path_is_trusted(peer, now)) {
+        out->udp = peer->best;
+        return true;
+    }
+    for (size_t i = 0; i < ML_PATH_CANDIDATES; i++) {
+        if (peer->cand[i].from && ml_path_family_usable(p, &peer->cand[i].addr.ip)) {
+            out->udp = peer->cand[i].addr;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool ml_path_route(struct ml_path *p, ml_time now, uint16_t slot, struct ml_path_route *out)
+{
+    struct ml_path_peer *peer = &p->peers[slot];
+    ml_zero(out);
+    if (!peer->is_open) {
+        return false;
+    }
+    if (peer->is_wireguard_only) {
+        return route_wireguard_only(p, now, peer, out);
+    }
+    out->udp = peer->best;
+    if (!ml_path_is_trusted(peer, now)) {
+        out->derp_region = p->cfg.no_derp ? 0 : peer->home_region;
+        ml_path_discover(p, now, slot, true);
+    }
+    note_send(peer, now);
+    return ml_addr_is_set(&out->udp) || out->derp_region != 0;
+}
+
+void ml_path_note_rx(struct ml_path *p, ml_time now, uint16_t slot, const ml_addr *from)
+{
+    struct ml_path_peer *peer = &p->peers[slot];
+    if (!peer->is_open) {
+        return;
+    }
+    peer->last_rx_at = ml_path_stamp(now);
+    if (peer->is_wireguard_only && from) {
+        peer->best = *from;
+        peer->trust_until = now + WIREGUARD_ONLY_TRUST;
+    }
+}
+
+static void forget_history(struct ml_path_candidate *c)
+{
+    c->pinged_tick = 0;
+    c->has_pong = false;
+}
+
+void ml_path_note_unreachable(struct ml_path *p, const ml_addr *addr)
+{
+    for (size_t i = 0; i < p->peer_count; i++) {
+        struct ml_path_peer *peer = &p->peers[i];
+        if (peer->is_open && ml_path_has_best(peer) && ml_addr_equal(&peer->best, addr)) {
+            ml_path_best_clear(peer);
+            struct ml_path_candidate *c = ml_path_cand_find(peer, addr);
+            if (c) {
+                forget_history(c);
+            }
+        }
+    }
+}
+
+/* ---- Time and status ---- */
+
+void ml_path_rebind(struct ml_path *p)
+{
+    for (size_t i = 0; i < p->peer_count; i++) {
+        struct ml_path_peer *peer = &p->peers[i];
+        ml_path_best_clear(peer);
+        for (size_t k = 0; k < ML_PATH_CANDIDATES; k++) {
+            forget_history(&peer->cand[k]);
+        }
+    }
+    ml_endpoints_forget_global(&p->ep);
+    p->is_stun_wanted = !p->cfg.no_stun;
+}
+
+void ml_path_on_time(struct ml_path *p, ml_time now)
+{
+    ml_path_ping_on_time(p, now);
+    for (uint16_t i = 0; i < p->peer_count; i++) {
+        if (p->peers[i].is_open && now >= p->peers[i].heartbeat_at) {
+            heartbeat(p, now, i);
+        }
+    }
+}
+
+ml_time ml_path_deadline(const struct ml_path *p)
+{
+    ml_time first = ml_path_ping_deadline(p);
+    for (size_t i = 0; i < p->peer_count; i++) {
+        first = p->peers[i].heartbeat_at < first ? p->peers[i].heartbeat_at : first;
+    }
+    return first;
+}
+
+void ml_path_get_status(const struct ml_path *p, ml_time now, uint16_t slot, struct ml_path_status *out)
+{
+    const struct ml_path_peer *peer = &p->peers[slot];
+    ml_zero(out);
+    if (!peer->is_open) {
+        return;
+    }
+    if (ml_path_is_trusted(peer, now)) {
+        out->direct = peer->best;
+    }
+    out->latency = peer->latency_us;
+    out->last_rx_at = peer->last_rx_at;
+    out->is_active = peer->last_send_at != 0 && now - peer->last_send_at < ML_PATH_SESSION_ACTIVE;
+}
+
+ml_time ml_path_idle_for(const struct ml_path *p, ml_time now, uint16_t slot)
+{
+    const struct ml_path_peer *peer = &p->peers[slot];
+    return peer->is_open && peer->last_send_at != 0 ? now - peer->last_send_at : ML_NEVER;
+}

@@ -1,0 +1,217 @@
+/*
+ * The candidate addresses of one peer: where they come from, how long they live, which one gives way. dataplane.md 4.2.
+ *
+ * Rules of the table of ML_PATH_CANDIDATES entries (D37):
+ *   - at most ML_PATH_GIVEN_MAX hold addresses from the netmap or a call-me-maybe, so that sources of pings, which are what
+ *     works behind a hard NAT, always find room;
+ *   - a ping source takes a free entry, else that of the ping source heard from longest ago;
+ *   - a given address takes a free entry, else a ping source's as above; at the limit a call-me-maybe's address takes the
+ *     entry of a netmap address that has not answered, and a netmap address is not kept;
+ *   - the best path is never taken.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "path/path_internal.h"
+
+enum { TICK_SHIFT = 14 };
+
+uint32_t ml_path_tick(ml_time now)
+{
+    uint32_t t = (uint32_t)(now >> TICK_SHIFT);
+    return t ? t : 1;
+}
+
+bool ml_path_tick_passed(uint32_t then, uint32_t now, ml_time d)
+{
+    /* Both ends are rounded down and 0 is moved to 1: two ticks more make it certain. */
+    return (uint32_t)(now - then) >= (uint32_t)(d >> TICK_SHIFT) + 2;
+}
+
+void ml_path_best_clear(struct ml_path_peer *peer)
+{
+    ml_zero(&peer->best);
+    peer->trust_until = 0;
+    peer->latency_us = 0;
+}
+
+static bool is_best(const struct ml_path_peer *peer, const struct ml_path_candidate *c)
+{
+    return ml_path_has_best(peer) && ml_addr_equal(&c->addr, &peer->best);
+}
+
+struct ml_path_candidate *ml_path_cand_find(struct ml_path_peer *peer, const ml_addr *addr)
+{
+    for (size_t i = 0; i < ML_PATH_CANDIDATES; i++) {
+        if (peer->cand[i].from && ml_addr_equal(&peer->cand[i].addr, addr)) {
+            return &peer->cand[i];
+        }
+    }
+    return NULL;
+}
+
+static struct ml_path_candidate *find_free(struct ml_path_peer *peer)
+{
+    for (size_t i = 0; i < ML_PATH_CANDIDATES; i++) {
+        if (!peer->cand[i].from) {
+            return &peer->cand[i];
+        }
+    }
+    return NULL;
+}
+
+/* The address known from pings only and heard from longest ago. */
+static struct ml_path_candidate *find_stalest_source(struct ml_path_peer *peer)
+{
+    struct ml_path_candidate *victim = NULL;
+    for (size_t i = 0; i < ML_PATH_CANDIDATES; i++) {
+        struct ml_path_candidate *c = &peer->cand[i];
+        if (c->from && !(c->from & ML_CAND_GIVEN) && !is_best(peer, c) &&
+            (!victim || (int32_t)(c->heard_tick - victim->heard_tick) < 0)) {
+            victim = c;
+        }
+    }
+    return victim;
+}
+
+/* An address that only the netmap holds and that never answered. */
+static struct ml_path_candidate *find_silent_netmap(struct ml_path_peer *peer)
+{
+    for (size_t i = 0; i < ML_PATH_CANDIDATES; i++) {
+        struct ml_path_candidate *c = &peer->cand[i];
+        if (c->from == ML_CAND_NETMAP && !c->has_pong && !is_best(peer, c)) {
+            return c;
+        }
+    }
+    return NULL;
+}
+
+static size_t given_count(const struct ml_path_peer *peer)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < ML_PATH_CANDIDATES; i++) {
+        n += (peer->cand[i].from & ML_CAND_GIVEN) != 0;
+    }
+    return n;
+}
+
+static struct ml_path_candidate *put(struct ml_path_candidate *c, const ml_addr *addr, uint8_t from)
+{
+    if (c) {
+        *c = (struct ml_path_candidate){.addr = *addr, .from = from};
+    }
+    return c;
+}
+
+static struct ml_path_candidate *find_room(struct ml_path_peer *peer)
+{
+    struct ml_path_candidate *c = find_free(peer);
+    return c ? c : find_stalest_source(peer);
+}
+
+static bool is_usable(const ml_addr *a)
+{
+    /* fe80:: needs a zone, which no list carries. */
+    return ml_addr_is_set(a) && !ml_ip_is_multicast(&a->ip) && !ml_ip_is_unspecified(&a->ip) &&
+           !(ml_ip_is6(&a->ip) && ml_ip_is_link_local(&a->ip));
+}
+
+static void add_given(struct ml_path_peer *peer, const ml_addr *addr, uint8_t from)
+{
+    struct ml_path_candidate *c = ml_path_cand_find(peer, addr);
+    bool is_limit = given_count(peer) >= ML_PATH_GIVEN_MAX;
+    if (c) {
+        /* At the limit a ping source stays a ping source. */
+        if (!is_limit || (c->from & ML_CAND_GIVEN)) {
+            c->from |= from;
+        }
+        return;
+    }
+    if (!is_limit) {
+        put(find_room(peer), addr, from);
+    } else if (from == ML_CAND_CMM) {
+        put(find_silent_netmap(peer), addr, from);
+    }
+}
+
+struct ml_path_candidate *ml_path_cand_heard(struct ml_path_peer *peer, ml_time now, const ml_addr *addr)
+{
+    struct ml_path_candidate *c = ml_path_cand_find(peer, addr);
+    if (!c && is_usable(addr)) {
+        c = put(find_room(peer), addr, ML_CAND_PING);
+    }
+    if (c) {
+        c->from |= ML_CAND_PING;
+        c->heard_tick = ml_path_tick(now);
+    }
+    return c;
+}
+
+/* Lists can be longer than the room for them, so their addresses are taken in two passes: first all public IPv4, two private
+ * IPv4 and two IPv6, then the rest. */
+static void add_list(struct ml_path_peer *peer, uint8_t from, const ml_addr *addrs, size_t count)
+{
+    enum { EACH = 2 };
+    for (int pass = 0; pass < 2; pass++) {
+        size_t private4 = 0, all6 = 0;
+        for (size_t i = 0; i < count; i++) {
+            const ml_addr *a = &addrs[i];
+            if (!is_usable(a)) {
+                continue;
+            }
+            bool is_spare = false;
+            if (ml_ip_is6(&a->ip)) {
+                is_spare = ++all6 > EACH;
+            } else if (ml_ip_is_private(&a->ip)) {
+                is_spare = ++private4 > EACH;
+            }
+            if (is_spare == (pass == 1)) {
+                add_given(peer, a, from);
+            }
+        }
+    }
+}
+
+static void drop_unheld(struct ml_path_peer *peer)
+{
+    for (size_t i = 0; i < ML_PATH_CANDIDATES; i++) {
+        struct ml_path_candidate *c = &peer->cand[i];
+        if (!c->from && ml_addr_is_set(&c->addr)) {
+            if (is_best(peer, c)) {
+                ml_path_best_clear(peer);
+            }
+            ml_zero(c);
+        }
+    }
+}
+
+void ml_path_cand_merge(struct ml_path_peer *peer, uint8_t from, const ml_addr *addrs, size_t count)
+{
+    /* What stays is marked before anything is dropped, so that the history of an address survives its renewal. */
+    for (size_t i = 0; i < count; i++) {
+        struct ml_path_candidate *c = ml_path_cand_find(peer, &addrs[i]);
+        if (c && (c->from & from)) {
+            c->from |= ML_CAND_MARK;
+        }
+    }
+    for (size_t i = 0; i < ML_PATH_CANDIDATES; i++) {
+        struct ml_path_candidate *c = &peer->cand[i];
+        if (!(c->from & ML_CAND_MARK)) {
+            c->from &= (uint8_t)~from;
+        }
+        c->from &= (uint8_t)~ML_CAND_MARK;
+    }
+    drop_unheld(peer);
+    add_list(peer, from, addrs, count);
+}
+
+void ml_path_cand_prune(struct ml_path_peer *peer, ml_time now)
+{
+    uint32_t tick = ml_path_tick(now);
+    for (size_t i = 0; i < ML_PATH_CANDIDATES; i++) {
+        struct ml_path_candidate *c = &peer->cand[i];
+        if ((c->from & ML_CAND_PING) && ml_path_tick_passed(c->heard_tick, tick, ML_PATH_SESSION_ACTIVE)) {
+            c->from &= (uint8_t)~ML_CAND_PING;
+        }
+    }
+    drop_unheld(peer);
+}

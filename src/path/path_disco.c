@@ -1,0 +1,232 @@
+/*
+ * DISCO datagrams coming in: authenticate, parse, act. dataplane.md 3.3, 4.4, 4.5.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "base/key.h"
+#include "path/path_internal.h"
+
+/* Rounds of pings that received call-me-maybes may cause, per peer (4.4). */
+#define CMM_ROUND_INTERVAL ML_SEC(1)
+/* We do not probe the MTU: every path counts with the size every path carries (tstun.SafeWireMTU). */
+#define WIRE_MTU 1280
+
+bool ml_path_disco_sender(const uint8_t *buf, size_t len, ml_disco_key *sender)
+{
+    return ml_disco_sender(buf, len, sender);
+}
+
+bool ml_path_disco_open(struct ml_path *p, ml_time now, struct ml_path_in *in, uint8_t *buf, size_t len, enum ml_drop *drop)
+{
+    if (!ml_disco_sender(buf, len, &in->sender)) {
+        *drop = ML_DROP_MALFORMED;
+        return false;
+    }
+    if (!p->has_keys) {
+        *drop = ML_DROP_NOT_READY;
+        return false;
+    }
+    const struct ml_disco_shared *shared = ml_path_shared(p, now, &in->sender, NULL);
+    if (!shared) {
+        *drop = ML_DROP_DISCO_LIMITED;
+        return false;
+    }
+    uint8_t *msg;
+    size_t msg_len;
+    if (!ml_disco_open(buf, len, shared, &msg, &msg_len)) {
+        *drop = ML_DROP_DISCO_BAD_BOX;
+        return false;
+    }
+    switch (ml_disco_parse(&in->msg, msg, msg_len)) {
+    case ML_DISCO_PARSE_OK:
+        *drop = ML_DROP_NONE;
+        return true;
+    case ML_DISCO_PARSE_SHORT:
+        *drop = ML_DROP_MALFORMED;
+        return false;
+    case ML_DISCO_PARSE_UNKNOWN:
+    case ML_DISCO_PARSE_EMPTY:
+        break;
+    }
+    *drop = ML_DROP_UNKNOWN_TYPE;
+    return false;
+}
+
+bool ml_path_disco_wants_slot(const struct ml_path_in *in)
+{
+    return in->msg.type == ML_DISCO_CALL_ME_MAYBE && in->derp_region != 0;
+}
+
+static bool is_from(const struct ml_path_peer *peer, const ml_disco_key *sender)
+{
+    return peer->is_open && ml_key_equal(&peer->disco, sender);
+}
+
+static uint32_t tx_mark(const struct ml_disco_msg *m)
+{
+    return ml_get_be32(m->tx);
+}
+
+/* ---- Ping ---- */
+
+static void handle_derp_ping(struct ml_path *p, const struct ml_path_in *in, enum ml_drop *drop)
+{
+    if (!in->is_derp_source_known) {
+        *drop = ML_DROP_DERP_UNKNOWN_PEER;
+        return;
+    }
+    ml_addr src = {.ip = ml_ip4(127, 3, 3, 40), .port = in->derp_region};
+    if (!ml_path_pong_queue(p, in, &src)) {
+        *drop = ML_DROP_DISCO_LIMITED;
+    }
+}
+
+/* The same ping again, from the same address? Remembers this one. A ping can reach us twice on some networks; it is answered
+ * once. Every peer with the sender's key gets the address as a candidate, because a key can be shared (3.3). */
+static bool note_udp_ping(struct ml_path *p, ml_time now, const struct ml_path_in *in, uint16_t *slot)
+{
+    uint32_t mark = tx_mark(&in->msg);
+    bool is_repeated = false;
+    for (uint16_t i = 0; i < p->peer_count; i++) {
+        struct ml_path_peer *peer = &p->peers[i];
+        if (!is_from(peer, &in->sender)) {
+            continue;
+        }
+        if (*slot == ML_PATH_NO_SLOT || ml_key_equal(&peer->node, &in->msg.node_key)) {
+            *slot = i;
+        }
+        struct ml_path_candidate *c = ml_path_cand_find(peer, &in->from);
+        is_repeated |= c && c->heard_tick && c->heard_tx == mark;
+        c = ml_path_cand_heard(peer, now, &in->from);
+        if (c) {
+            c->heard_tx = mark;
+        }
+    }
+    if (*slot == ML_PATH_NO_SLOT) {
+        struct ml_path_key *k;
+        if (ml_path_shared(p, now, &in->sender, &k) && k) {
+            is_repeated = k->heard_tx == mark && ml_addr_equal(&k->heard_from, &in->from);
+            k->heard_tx = mark;
+            k->heard_from = in->from;
+        }
+    }
+    return is_repeated;
+}
+
+static uint16_t handle_ping(struct ml_path *p, ml_time now, const struct ml_path_in *in, enum ml_drop *drop)
+{
+    uint16_t slot = ML_PATH_NO_SLOT;
+    if (in->derp_region) {
+        handle_derp_ping(p, in, drop);
+        return slot;
+    }
+    if (p->cfg.no_disco) {
+        *drop = ML_DROP_DISCO_WRONG_CARRIER;
+        return slot;
+    }
+    if (note_udp_ping(p, now, in, &slot)) {
+        *drop = ML_DROP_DISCO_DUPLICATE;
+    } else if (!ml_path_pong_queue(p, in, &in->from)) {
+        *drop = ML_DROP_DISCO_LIMITED;
+    }
+    return slot;
+}
+
+/* ---- Pong ---- */
+
+static void credit(struct ml_path_peer *peer, ml_time now, const ml_addr *to, ml_time latency)
+{
+    struct ml_path_quality now_seen = {.addr = *to, .latency = latency, .wire_mtu = WIRE_MTU};
+    struct ml_path_quality best = {.addr = peer->best, .latency = peer->latency_us, .wire_mtu = WIRE_MTU};
+    if (!ml_path_is_trusted(peer, now) || ml_path_better(&now_seen, &best)) {
+        peer->best = *to;
+    }
+    if (ml_addr_equal(&peer->best, to)) {
+        peer->latency_us = (uint32_t)latency; /* at most the 5 s a ping is waited for */
+        peer->trust_until = now + ML_PATH_TRUST;
+    }
+}
+
+static uint16_t handle_pong(struct ml_path *p, ml_time now, const struct ml_path_in *in, enum ml_drop *drop)
+{
+    struct ml_path_ping *found = ml_path_ping_find(p, now, in->msg.tx, &in->sender);
+    if (!found) {
+        *drop = ML_DROP_DISCO_UNKNOWN_TX;
+        return ML_PATH_NO_SLOT;
+    }
+    struct ml_path_ping ping = *found;
+    ml_zero(found);
+    struct ml_path_peer *peer = &p->peers[ping.slot];
+    ml_time latency = now > ping.at ? now - ping.at : 1;
+    bool is_direct = in->derp_region == 0;
+    if (is_direct) {
+        /* The credit goes to the address we pinged, whatever address answered. It may be no candidate any more. */
+        struct ml_path_candidate *c = ml_path_cand_find(peer, &ping.to);
+        if (!c) {
+            return ping.slot;
+        }
+        c->has_pong = true;
+    }
+    struct ml_path_pong result = {.latency = latency, .via = ping.to, .derp_region = ping.derp_region};
+    ml_path_cli_finish(p, ping.cli, &result);
+    if (is_direct) {
+        credit(peer, now, &ping.to, latency);
+    }
+    return ping.slot;
+}
+
+/* ---- Call-me-maybe ---- */
+
+static uint16_t handle_cmm(struct ml_path *p, ml_time now, const struct ml_path_in *in, enum ml_drop *drop)
+{
+    if (in->derp_region == 0) {
+        *drop = ML_DROP_DISCO_WRONG_CARRIER;
+        return ML_PATH_NO_SLOT;
+    }
+    uint16_t slot = 0;
+    while (slot < p->peer_count && !(p->peers[slot].is_open && ml_key_equal(&p->peers[slot].node, &in->derp_source))) {
+        slot++;
+    }
+    if (slot == p->peer_count) {
+        *drop = ML_DROP_DERP_UNKNOWN_PEER;
+        return ML_PATH_NO_SLOT;
+    }
+    struct ml_path_peer *peer = &p->peers[slot];
+    if (!ml_key_equal(&peer->disco, &in->sender)) {
+        *drop = ML_DROP_DISCO_UNKNOWN_KEY;
+        return ML_PATH_NO_SLOT;
+    }
+    ml_path_cand_merge(peer, ML_CAND_CMM, in->msg.addrs, in->msg.addr_count);
+    if (peer->cmm_round_at != 0 && now - peer->cmm_round_at < CMM_ROUND_INTERVAL) {
+        *drop = ML_DROP_DISCO_LIMITED;
+        return slot;
+    }
+    peer->cmm_round_at = ml_path_stamp(now);
+    for (size_t i = 0; i < ML_PATH_CANDIDATES; i++) {
+        peer->cand[i].pinged_tick = 0;
+    }
+    ml_path_discover(p, now, slot, false);
+    return slot;
+}
+
+uint16_t ml_path_disco_handle(struct ml_path *p, ml_time now, const struct ml_path_in *in, enum ml_drop *drop)
+{
+    *drop = ML_DROP_NONE;
+    switch (in->msg.type) {
+    case ML_DISCO_PING:
+        return handle_ping(p, now, in, drop);
+    case ML_DISCO_PONG:
+        return handle_pong(p, now, in, drop);
+    case ML_DISCO_CALL_ME_MAYBE:
+        return handle_cmm(p, now, in, drop);
+    case ML_DISCO_BIND:
+    case ML_DISCO_BIND_CHALLENGE:
+    case ML_DISCO_BIND_ANSWER:
+    case ML_DISCO_CALL_ME_MAYBE_VIA:
+    case ML_DISCO_ALLOCATE_REQUEST:
+    case ML_DISCO_ALLOCATE_RESPONSE:
+        break; /* peer relays are not used */
+    }
+    *drop = ML_DROP_UNKNOWN_TYPE;
+    return ML_PATH_NO_SLOT;
+}

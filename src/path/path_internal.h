@@ -1,0 +1,78 @@
+/*
+ * What the sources of path.h share among themselves: candidates, outstanding pings, shared keys. For src/path only.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef ML_PATH_INTERNAL_H
+#define ML_PATH_INTERNAL_H
+
+#include "base/addr.h"
+#include "path/path.h"
+
+/* ml_path_candidate.from: where an address is known from. It lives while one of them holds it. */
+enum {
+    ML_CAND_NETMAP = 1 << 0,
+    ML_CAND_CMM = 1 << 1,  /* the peer's last call-me-maybe */
+    ML_CAND_PING = 1 << 2, /* a ping came from it within 45 s */
+    ML_CAND_GIVEN = ML_CAND_NETMAP | ML_CAND_CMM,
+    ML_CAND_MARK = 1 << 7 /* scratch while a list is merged */
+};
+
+enum ml_path_ping_state { ML_PING_FREE, ML_PING_QUEUED, ML_PING_SENT };
+enum ml_path_purpose { ML_PURPOSE_DISCOVERY, ML_PURPOSE_HEARTBEAT, ML_PURPOSE_CLI };
+
+/* path_candidate.c */
+
+/* Candidates keep times as 32-bit ticks of 16.4 ms, never 0: good for two years, long after which a wrong guess costs one
+ * ping too few or too many. */
+uint32_t ml_path_tick(ml_time now);
+/* At least `d` has passed between the two ticks, surely. */
+bool ml_path_tick_passed(uint32_t then, uint32_t now, ml_time d);
+struct ml_path_candidate *ml_path_cand_find(struct ml_path_peer *peer, const ml_addr *addr);
+/* Note a ping from `addr`. The candidate, or NULL when none could be made for it. */
+struct ml_path_candidate *ml_path_cand_heard(struct ml_path_peer *peer, ml_time now, const ml_addr *addr);
+/* Replace the set that `from` (NETMAP or CMM) holds by this list. */
+void ml_path_cand_merge(struct ml_path_peer *peer, uint8_t from, const ml_addr *addrs, size_t count);
+/* Drop what nobody holds any more; the best path falls with its candidate. */
+void ml_path_cand_prune(struct ml_path_peer *peer, ml_time now);
+void ml_path_best_clear(struct ml_path_peer *peer);
+
+/* path_ping.c */
+bool ml_path_ping_queue(struct ml_path *p, ml_time now, uint16_t slot, const ml_addr *to, uint16_t derp_region,
+                        enum ml_path_purpose purpose, uint8_t cli);
+/* The sent ping with this ID to a peer with that disco key, or NULL. */
+struct ml_path_ping *ml_path_ping_find(struct ml_path *p, ml_time now, const uint8_t tx[ML_DISCO_TX_LEN],
+                                       const ml_disco_key *disco);
+void ml_path_ping_forget_slot(struct ml_path *p, uint16_t slot);
+void ml_path_ping_on_time(struct ml_path *p, ml_time now);
+ml_time ml_path_ping_deadline(const struct ml_path *p);
+bool ml_path_pong_queue(struct ml_path *p, const struct ml_path_in *in, const ml_addr *src);
+void ml_path_cli_finish(struct ml_path *p, uint8_t cli, const struct ml_path_pong *result);
+
+/* path_key.c */
+
+/* The shared key with `disco`: from a slot, from the cache, or computed now. NULL: no keys, limited, or a bad point. `key`, if
+ * not NULL, gets the cache entry, or NULL when a slot holds it. */
+const struct ml_disco_shared *ml_path_shared(struct ml_path *p, ml_time now, const ml_disco_key *disco,
+                                             struct ml_path_key **key);
+void ml_path_keys_clear(struct ml_path *p);
+
+/* path.c */
+void ml_path_discover(struct ml_path *p, ml_time now, uint16_t slot, bool with_cmm);
+bool ml_path_family_usable(const struct ml_path *p, const ml_ip *ip);
+
+static inline bool ml_path_has_best(const struct ml_path_peer *peer)
+{
+    return ml_addr_is_set(&peer->best);
+}
+static inline bool ml_path_is_trusted(const struct ml_path_peer *peer, ml_time now)
+{
+    return ml_path_has_best(peer) && now <= peer->trust_until;
+}
+/* `since` of a time field where 0 means never; an instant 0 counts as 1 microsecond later. */
+static inline ml_time ml_path_stamp(ml_time now)
+{
+    return now ? now : 1;
+}
+
+#endif
