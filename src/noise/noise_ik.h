@@ -36,6 +36,7 @@ struct ml_noise_ik {
     uint8_t tx_key[32]; /**< Client to server; valid after DONE. */
     uint8_t rx_key[32]; /**< Server to client. */
     enum ml_noise_ik_result result;
+    uint8_t type;  /* of the frame being received */
     uint16_t need; /* bytes of the frame announced, header included */
     uint16_t got;  /* bytes of the frame seen */
     union {
