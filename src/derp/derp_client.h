@@ -80,7 +80,6 @@ struct ml_derp_client {
     uint8_t state;
     uint8_t fail;
     bool is_home, has_preferred, has_pong, has_check, has_login;
-    bool is_fast;
     struct ml_derp_upgrade upgrade;
     uint8_t shared[32]; /* crypto_box key with the server */
     uint8_t pong[8];    /* to be sent */

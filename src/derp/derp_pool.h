@@ -69,12 +69,13 @@ struct ml_derp_pool {
 struct ml_derp_pool_cfg {
     struct ml_derp_self self;
     struct ml_derp_slot *slots;
-    uint8_t slot_count; /**< 1..ML_DERP_SLOTS_MAX. With 1 only the home region is ever connected. */
+    uint8_t slot_count; /**< 1..ML_DERP_SLOTS_MAX. With 1 and a home set, only the home is ever connected. */
     uint8_t *tx;        /**< slot_count * tx_cap_each bytes. */
     size_t tx_cap_each; /**< At least ML_DERP_TX_MIN. */
     struct ml_derp_route *routes;
     uint16_t route_count;
 };
+/** @brief Prepare. The pool must not be moved afterwards: its connections point to it. */
 void ml_derp_pool_init(struct ml_derp_pool *p, const struct ml_derp_pool_cfg *cfg);
 
 /** @brief Our home region, 0 for none. Opened at once; all connections are told (NotePreferred). */
