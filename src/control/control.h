@@ -34,14 +34,12 @@ struct ml_control_cfg {
     ml_private_key machine_key; /**< Copied. */
     ml_machine_key server_key;  /**< Cached or pinned; all zero = fetch it first. */
     bool server_key_is_pinned;  /**< Never replace server_key by a fetched one. */
-    uint8_t *rx;                /**< ML_CONTROL_RX_MIN bytes or more: one Noise record. The client's until clear. */
-    size_t rx_len;
-    uint8_t *tx; /**< ML_CONTROL_TX_MIN bytes or more: sealed bytes waiting for the socket. */
+    uint8_t *tx;                /**< ML_CONTROL_TX_MIN bytes or more: sealed bytes waiting for the socket; ours until clear. */
     size_t tx_len;
     uint32_t map_message_max; /**< Longest netmap message taken; 0 = 64 MiB. Parsing memory does not depend on it. */
 };
 
-/** @return false: bad URL, missing random source, or too little rx or tx memory. */
+/** @return false: bad URL, missing random source, or too little tx memory. */
 bool ml_control_init(struct ml_control *c, const struct ml_control_cfg *cfg);
 /** Wipes everything. No stream is closed: the caller drops them. */
 void ml_control_clear(struct ml_control *c);
@@ -51,7 +49,10 @@ struct ml_control_identity {
     ml_private_key node_key; /**< Committed: the server has accepted it. All zero: none, register anew. */
 };
 
-/** Connect, and stay connected through every failure until stop. @p id NULL: no node key yet. Copied. */
+/**
+ * Connect, and stay connected through every failure until stop. @p id NULL: no node key yet. Copied. Call
+ * ml_control_set_published() first: without a disco key, servers forget the one they have (C30).
+ */
 void ml_control_start(struct ml_control *c, ml_time now, const struct ml_control_identity *id);
 /** Close all streams (poll_stream yields the closes); keys stay. */
 void ml_control_stop(struct ml_control *c, ml_time now);
@@ -69,20 +70,6 @@ void ml_control_set_wall_clock(struct ml_control *c, ml_time now, uint64_t unix_
 /** The underlay changed: drop the connection, and dial again without waiting for a back-off. */
 void ml_control_rebind(struct ml_control *c, ml_time now);
 
-/** What this node tells the server about itself, apart from its name. Sent in every map request (C30). */
-struct ml_control_published {
-    ml_disco_key disco;
-    ml_addr endpoints[ML_CONTROL_ENDPOINTS];
-    uint8_t endpoint_types[ML_CONTROL_ENDPOINTS]; /**< 0 unknown, 1 local, 2 STUN, 3 port-mapped, 4 STUN4 + local port, 5 fixed. */
-    uint8_t endpoint_count;
-    uint16_t home_region; /**< 0 = not known yet. */
-    enum ml_control_tri working_udp, working_ipv6, os_has_ipv6, mapping_varies;
-    struct ml_control_latency latency[ML_CONTROL_LATENCIES];
-    uint8_t latency_count;
-    ml_prefix routes[ML_CONTROL_ROUTES]; /**< Hostinfo.RoutableIPs. */
-    uint8_t route_count;
-    bool shields_up;
-};
 /**
  * Takes a copy. A change of anything but latency is published by a lite update: coalesced, one at a time, at most one a
  * second, and not before the home region is known or ML_CONTROL_HOME_GRACE has passed since login.
@@ -99,7 +86,8 @@ bool ml_control_poll_stream(struct ml_control *c, ml_time now, struct ml_stream_
 void ml_control_on_opened(struct ml_control *c, ml_time now, uint32_t id);
 /**
  * Bytes from a stream. Emits deltas from inside, so the sink must be ready to apply them; a caller that has no room for what
- * they cause does not call. All bytes are taken unless our own tx memory is full (@p used then tells how many were).
+ * they cause does not call. All bytes are taken unless our own tx memory is full or the server told us to pause (@p used then
+ * tells how many were; offer the rest again after the streams were written and ml_control_deadline() has come).
  */
 void ml_control_on_data(struct ml_control *c, ml_time now, uint32_t id, const uint8_t *buf, size_t len, size_t *used,
                         const struct ml_delta_sink *sink);
@@ -146,15 +134,6 @@ bool ml_control_poll_event(struct ml_control *c, struct ml_control_event *ev);
 
 ml_state ml_control_state(const struct ml_control *c);
 
-struct ml_control_stats {
-    uint32_t dials, dial_failures;  /**< Connection attempts; those that failed. */
-    uint32_t registers;             /**< Register requests sent. */
-    uint32_t polls, lite_updates;   /**< Map requests sent, by kind. */
-    uint32_t map_messages;          /**< Complete messages, keepalives included. */
-    uint64_t map_bytes;             /**< Bytes of the map stream. */
-    uint32_t map_cut;               /**< Strings, list items or rules that did not fit and were left out. */
-    uint32_t c2n, c2n_dropped;      /**< Server requests answered; those that came while the last was still in work. */
-};
 void ml_control_get_stats(const struct ml_control *c, struct ml_control_stats *out);
 
 #endif
