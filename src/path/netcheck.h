@@ -26,6 +26,7 @@
 /** What is kept of one region. Caller's array, one for each region of the DERP map. */
 struct ml_netcheck_region {
     uint16_t id;
+    uint16_t map_index;     /* in the region map */
     uint8_t tries4, tries6; /* sent in this report */
     uint8_t plan4, plan6;   /* to be sent in this report */
     bool is_heard4, is_heard6;
@@ -33,7 +34,6 @@ struct ml_netcheck_region {
     uint32_t best_us;          /* lowest of the last 5 min 5 s, 0 = none */
     uint32_t last_us;          /* newest */
     ml_time best_at, last_at;
-    ml_time started_at;    /* when its first probe of this report was due */
     ml_time derp_heard_at; /* last frame from its relay, 0 = never */
 };
 
@@ -42,9 +42,10 @@ enum ml_tri { ML_TRI_UNKNOWN, ML_TRI_FALSE, ML_TRI_TRUE };
 
 /** What a report says, in the terms of tailcfg.NetInfo. */
 struct ml_netcheck_report {
-    uint16_t home_region;       /* 0 = none: no region at all */
-    bool udp;                   /* any STUN answer */
-    bool ip4, ip6;              /* an answer over that family */
+    uint16_t home_region; /* 0 = none: no region at all */
+    bool udp;             /* any STUN answer */
+    bool ip4, ip6;        /* an answer over that family */
+    bool os_has_ip6;
     enum ml_tri mapping_varies; /* IPv4 mapping differs by destination */
     struct ml_endpoint_facts facts;
     bool home_changed;    /* NotePreferred on all relay connections, connect to the new home */
@@ -64,19 +65,19 @@ struct ml_netcheck {
     uint32_t random_pick; /* same random region for the life of the engine */
     uint16_t fixed_port;
     bool has_ip4, has_ip6, has_key_and_peers, is_in_map_poll, is_disabled;
-    bool is_running, is_full, is_report_ready, is_start_wanted, is_full_wanted, has_full, has_told_netinfo;
+    bool is_running, is_full, is_report_ready, is_start_wanted, is_full_wanted, has_full, has_told;
     ml_time started_at, ended_at, last_full_at, stop_at, activity_at, next_at;
     struct ml_netcheck_report told; /* what netinfo_changed compares with */
-    ml_addr first4;
+    struct ml_netcheck_report now;  /* the one under way */
     struct {
         ml_addr addr;
         uint8_t seen;
     } mappings[ML_NETCHECK_MAPPINGS];
-    enum ml_tri varies_now;
+    uint8_t heard_count; /* regions */
     struct ml_netcheck_probe {
         struct ml_stun_query q;
-        ml_addr addr; /* resolved destination */
-        uint16_t region;
+        ml_addr addr;    /* resolved destination */
+        uint16_t region; /* index into regions */
         uint8_t node;
         uint8_t state; /* enum in netcheck.c */
         bool is6;
