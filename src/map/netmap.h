@@ -5,7 +5,8 @@
  * and the others counted in `omitted`; a peer left out comes back only when control names it again (a full list, which every
  * new stream begins with). Names live in a byte heap of their own: the first label of each, and up to ML_MAP_SUFFIXES shared
  * suffixes; a name with another suffix is kept whole. When the heap is full a peer has no name. Routes beyond a peer's own
- * addresses live in a shared pool; those that do not fit are not used. All of it is counted.
+ * addresses live in a shared pool; those that do not fit are not used until control names their peer again. All of it is
+ * counted.
  *
  * Cost per slot: 176 B record, 32 B of names by default, 20..36 B of indexes. Does not know sessions: every apply says what
  * changed, and core/ acts on it at once.
@@ -78,9 +79,9 @@ struct ml_map {
     uint16_t max_extras;
     uint16_t *by_id; /* slots in order of id, peer_count of them */
     struct ml_map_index key_index, disco_index, ip_index;
-    uint16_t free_slot; /* where to look for a free slot first */
+    uint16_t free_slot; /* no free slot below this one */
     uint16_t sweep_at;  /* position in by_id */
-    bool is_full_list, is_sweeping, is_first, is_replaced, in_message;
+    bool is_full_list, is_sweeping, is_first, is_replaced;
     uint32_t unnamed; /* during a full list: peers not named yet */
     struct ml_map_suffix suffixes[ML_MAP_SUFFIXES];
     uint8_t *names;
@@ -107,8 +108,8 @@ void ml_map_apply(struct ml_map *m, const struct ml_delta *d, int64_t unix_now, 
 /** Takes out the next peer that a finished full list did not name. False when there is none left. */
 bool ml_map_sweep(struct ml_map *m, struct ml_map_change *change);
 /**
- * Marks the next peer whose key has expired at @p unix_now, which is ControlTime-corrected (control.md 13.1); it loses its
- * endpoints and home region and contributes no routes until control names it again with a later expiry. Before 2023-01-10
+ * Marks the next peer whose key has expired at @p unix_now, which is ControlTime-corrected (control.md 13.1); it has no
+ * endpoints and contributes no routes until control gives it a later expiry (its home region must not be used either). Before 2023-01-10
  * (ML_MAP_CLOCK_MIN) the clock is taken as not set and nothing expires. Call until false.
  */
 bool ml_map_expire(struct ml_map *m, int64_t unix_now, struct ml_map_change *change);

@@ -12,7 +12,7 @@
 
 #include "microlink/types.h"
 
-#define ML_PEER_NONE     UINT16_MAX /**< No slot. Tables have at most 65534 slots. */
+#define ML_PEER_NONE     UINT16_MAX /**< No slot. */
 #define ML_PEER_EP_BYTES 48
 #define ML_PEER_EP_MAX   8 /**< 8 IPv4, or 2 IPv6 and 2 IPv4, or what else fits into ML_PEER_EP_BYTES at 6 and 18 bytes. */
 
@@ -30,8 +30,9 @@ enum {
     ML_PEER_HAS_SIGNATURE = 1 << 9,
     ML_PEER_IS_AUTHORIZED = 1 << 10,
     /* For map/ only. */
-    ML_PEER_MARK_NAMED = 1 << 14,  /**< Named in the message being read. */
-    ML_PEER_MARK_PATCHED = 1 << 15 /**< Online state set by a patch of the message being read. */
+    ML_PEER_MARK_LOCAL_EXPIRY = 1 << 13, /**< Expired by local time, not by control's word. */
+    ML_PEER_MARK_NAMED = 1 << 14,        /**< Named in the message being read. */
+    ML_PEER_MARK_PATCHED = 1 << 15       /**< Online state set by a patch of the message being read. */
 };
 
 struct ml_peer {
@@ -70,9 +71,11 @@ struct ml_peer_extra {
 };
 
 /**
- * Read access to the table. `ip_index` is an open-addressing hash of slots by the peers' own addresses: start at
- * ml_peer_hash(address) & ip_mask, step by one, until ML_PEER_NONE.
+ * Read access to the table. `ip_index` is an open-addressing hash of the peers' own addresses: start at
+ * ml_peer_hash(address) & ip_mask, step by one, until ML_PEER_NONE. A cell is a slot, plus ML_PEER_CELL_IP6 when it stands
+ * for the peer's IPv6 address.
  */
+#define ML_PEER_CELL_IP6 0x8000u
 struct ml_peer_table {
     struct ml_peer *peers;
     struct ml_peer_extra *extras;

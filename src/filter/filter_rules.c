@@ -1,0 +1,275 @@
+/*
+ * Compiled rules: named sets as runs of entries in one pool, and the deltas that replace them.
+ *
+ * The set being read is built behind the sets in effect and takes its predecessor's place when it was read to its end. When
+ * the pool is too small for both, the predecessor goes first: for that moment the node allows less, never more. A set that
+ * does not fit at all keeps the rules that came before the pool was full and is marked partial.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "filter/filter_private.h"
+
+static struct ml_filter_set *find_set(struct ml_filter *f, const char *name)
+{
+    for (size_t i = 0; i < ML_FILTER_SETS; i++) {
+        if (f->sets[i].name[0] && strcmp(f->sets[i].name, name) == 0) {
+            return &f->sets[i];
+        }
+    }
+    return NULL;
+}
+
+/* Takes a run of entries out of the pool and closes the gap. */
+static void release(struct ml_filter *f, uint16_t at, uint16_t count)
+{
+    memmove(&f->pool[at], &f->pool[at + count], (size_t)(f->pool_used - at - count) * sizeof f->pool[0]);
+    f->pool_used = (uint16_t)(f->pool_used - count);
+    for (size_t i = 0; i < ML_FILTER_SETS; i++) {
+        if (f->sets[i].at > at) {
+            f->sets[i].at = (uint16_t)(f->sets[i].at - count);
+        }
+    }
+    if (f->is_staging && f->staged.at > at) {
+        f->staged.at = (uint16_t)(f->staged.at - count);
+    }
+}
+
+static void drop_set(struct ml_filter *f, struct ml_filter_set *set)
+{
+    uint16_t at = set->at;
+    uint16_t count = set->count;
+    ml_zero(set);
+    release(f, at, count);
+}
+
+/* Forgets the set being read; what is in effect stays. */
+static void drop_staged(struct ml_filter *f)
+{
+    if (f->is_staging) {
+        f->pool_used = f->staged.at;
+        f->is_staging = false;
+    }
+    ml_zero(&f->staged);
+}
+
+static ml_drop begin_set(struct ml_filter *f, const char *name)
+{
+    drop_staged(f);
+    if (!name || name[0] == 0 || strlen(name) >= ML_FILTER_NAME_CAP) {
+        f->rule_over_limit++;
+        return ML_DROP_MAP_RULE_OVER_LIMIT;
+    }
+    ml_str_copy(f->staged.name, sizeof f->staged.name, name, strlen(name));
+    f->staged.at = f->pool_used;
+    f->is_staging = true;
+    return ML_DROP_NONE;
+}
+
+static ml_drop end_set(struct ml_filter *f)
+{
+    if (!f->is_staging) {
+        return ML_DROP_NONE;
+    }
+    struct ml_filter_set *set = find_set(f, f->staged.name);
+    if (set) {
+        drop_set(f, set);
+    }
+    for (size_t i = 0; !set && i < ML_FILTER_SETS; i++) {
+        set = f->sets[i].name[0] ? NULL : &f->sets[i];
+    }
+    if (!set) {
+        drop_staged(f);
+        f->rule_over_limit++;
+        return ML_DROP_MAP_RULE_OVER_LIMIT;
+    }
+    *set = f->staged;
+    ml_zero(&f->staged);
+    f->is_staging = false;
+    return ML_DROP_NONE;
+}
+
+static bool make_room(struct ml_filter *f, uint32_t need)
+{
+    if (need > (uint32_t)(f->pool_cap - f->pool_used)) {
+        struct ml_filter_set *old = find_set(f, f->staged.name);
+        if (old) {
+            drop_set(f, old);
+        }
+    }
+    return need <= (uint32_t)(f->pool_cap - f->pool_used);
+}
+
+static void put_prefix(struct ml_filter_entry *e, uint8_t kind, const ml_prefix *net, uint16_t first, uint16_t last)
+{
+    memcpy(e->b, net->ip.b, 16);
+    e->bits = net->bits;
+    e->kind = kind;
+    e->port_first = first;
+    e->port_last = last;
+}
+
+static ml_drop add_rule(struct ml_filter *f, const struct ml_rule *r)
+{
+    if (!f->is_staging || !r || r->src_count > ML_RULE_SRCS || r->dst_count > ML_RULE_DSTS || r->proto_count > ML_RULE_PROTOS) {
+        return ML_DROP_NONE;
+    }
+    f->staged.is_partial = f->staged.is_partial || r->is_lossy;
+    if (r->src_count == 0 || r->dst_count == 0) {
+        return ML_DROP_NONE; /* matches nothing; a pure capability grant looks like this too */
+    }
+    if (!make_room(f, 1u + r->src_count + r->dst_count)) {
+        f->staged.is_partial = true;
+        f->rule_over_limit++;
+        return ML_DROP_MAP_RULE_OVER_LIMIT;
+    }
+    static const uint8_t default_protos[] = {ML_IPPROTO_TCP, ML_IPPROTO_UDP, ML_IPPROTO_ICMP, ML_IPPROTO_ICMPV6};
+    struct ml_filter_entry *e = &f->pool[f->pool_used];
+    ml_zero(e);
+    e->kind = ML_ENTRY_RULE;
+    e->port_first = r->src_count;
+    e->port_last = r->dst_count;
+    e->bits = r->has_protos ? r->proto_count : sizeof default_protos;
+    memcpy(e->b, r->has_protos ? r->protos : default_protos, e->bits);
+    for (uint8_t i = 0; i < r->src_count; i++) {
+        put_prefix(++e, ML_ENTRY_SOURCE, &r->srcs[i], 0, 0);
+    }
+    for (uint8_t i = 0; i < r->dst_count; i++) {
+        put_prefix(++e, ML_ENTRY_DEST, &r->dsts[i].net, r->dsts[i].port_first, r->dsts[i].port_last);
+    }
+    uint16_t count = (uint16_t)(1 + r->src_count + r->dst_count);
+    f->pool_used = (uint16_t)(f->pool_used + count);
+    f->staged.count = (uint16_t)(f->staged.count + count);
+    return ML_DROP_NONE;
+}
+
+void ml_filter_clear_rules(struct ml_filter *f)
+{
+    memset(f->sets, 0, sizeof f->sets);
+    ml_zero(&f->staged);
+    f->is_staging = false;
+    f->pool_used = 0;
+    f->is_void = false;
+}
+
+ml_drop ml_filter_apply(struct ml_filter *f, const struct ml_delta *d)
+{
+    struct ml_filter_set *set = NULL;
+
+    switch (d->type) {
+    case ML_DELTA_RULES_BEGIN:
+        return begin_set(f, d->text);
+    case ML_DELTA_RULE:
+        return add_rule(f, d->rule);
+    case ML_DELTA_RULES_INVALID:
+        f->staged.is_invalid = f->is_staging;
+        return ML_DROP_NONE;
+    case ML_DELTA_RULES_END:
+        return end_set(f);
+    case ML_DELTA_RULES_CLEAR_ALL:
+        drop_staged(f);
+        for (size_t i = 0; i < ML_FILTER_SETS; i++) {
+            if (f->sets[i].name[0]) {
+                drop_set(f, &f->sets[i]);
+            }
+        }
+        return ML_DROP_NONE;
+    case ML_DELTA_RULES_DELETE:
+        set = d->text ? find_set(f, d->text) : NULL;
+        if (set) {
+            drop_set(f, set);
+        }
+        return ML_DROP_NONE;
+    case ML_DELTA_BEGIN:
+    case ML_DELTA_END:
+    case ML_DELTA_ABORT:
+        drop_staged(f); /* a set that was not read to its end never takes effect */
+        return ML_DROP_NONE;
+    default:
+        return ML_DROP_NONE;
+    }
+}
+
+bool ml_filter_is_partial(const struct ml_filter *f)
+{
+    for (size_t i = 0; i < ML_FILTER_SETS; i++) {
+        if (f->sets[i].name[0] && f->sets[i].is_partial) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool ml_filter_next_rule(const struct ml_filter *f, struct ml_filter_cursor *c)
+{
+    while (c->set < ML_FILTER_SETS) {
+        const struct ml_filter_set *set = &f->sets[c->set];
+        if (set->name[0] && c->at < set->count) {
+            c->head = &f->pool[set->at + c->at];
+            c->at += 1u + c->head->port_first + c->head->port_last;
+            return true;
+        }
+        c->set++;
+        c->at = 0;
+    }
+    return false;
+}
+
+static bool overlaps(const ml_prefix *a, const ml_prefix *b)
+{
+    return a->bits <= b->bits ? ml_prefix_contains(a, &b->ip) : ml_prefix_contains(b, &a->ip);
+}
+
+void ml_filter_unsigned_begin(struct ml_filter *f)
+{
+    f->is_void = false;
+}
+
+void ml_filter_unsigned_prefix(struct ml_filter *f, const ml_prefix *net)
+{
+    struct ml_filter_cursor c = {0};
+
+    while (!f->is_void && ml_filter_next_rule(f, &c)) {
+        for (uint16_t i = 1; i <= c.head->port_first; i++) {
+            ml_prefix src = ml_filter_entry_prefix(&c.head[i]);
+            f->is_void = f->is_void || overlaps(&src, net);
+        }
+    }
+}
+
+bool ml_filter_check(const struct ml_filter *f)
+{
+    uint32_t used = 0;
+
+    for (size_t i = 0; i < ML_FILTER_SETS; i++) {
+        const struct ml_filter_set *set = &f->sets[i];
+        uint32_t at = set->at;
+        uint32_t end = at + set->count;
+        used += set->count;
+        if (end > f->pool_used || (!set->name[0] && set->count)) {
+            return false;
+        }
+        for (size_t j = 0; j < i; j++) {
+            bool is_apart = f->sets[j].at >= end || f->sets[j].at + f->sets[j].count <= at;
+            if (!is_apart && set->count && f->sets[j].count) {
+                return false;
+            }
+        }
+        while (at < end) {
+            const struct ml_filter_entry *head = &f->pool[at];
+            if (head->kind != ML_ENTRY_RULE || head->bits > ML_RULE_PROTOS) {
+                return false;
+            }
+            at += 1u + head->port_first + head->port_last;
+        }
+        if (at != end) {
+            return false;
+        }
+    }
+    if (f->is_staging) {
+        used += f->staged.count;
+        if (f->staged.at + f->staged.count != f->pool_used) {
+            return false;
+        }
+    }
+    return used == f->pool_used && f->pool_used <= f->pool_cap && ml_flow_check(&f->flows) && ml_flow_check(&f->jailed_flows);
+}
