@@ -1,8 +1,8 @@
 /*
  * The primitives every backend supplies: X25519, ChaCha20-Poly1305, XChaCha20-Poly1305, the NaCl box, wiping and comparing.
  *
- * Exactly one backend is linked into a binary: crypto_sodium.c, with the packet AEAD optionally from crypto_openssl.c. All
- * functions are constant-time in their secret inputs as far as the library behind them is.
+ * Exactly one backend is linked into a binary: crypto_sodium.c. None of them allocates. All functions are constant-time in
+ * their secret inputs as far as the library behind them is.
  *
  * SPDX-License-Identifier: MIT
  */

@@ -1,5 +1,5 @@
 /*
- * crypto_backend.h by libsodium: everything, save the packet AEAD when ML_AEAD_OPENSSL gives it to crypto_openssl.c.
+ * crypto_backend.h by libsodium. Why not OpenSSL for packets: docs/decisions/0002-packet-aead.md.
  *
  * libsodium keeps the CPU features it detected in its own static data; the engine keeps none. ml_x25519_keygen() draws from
  * the engine's random source, never from libsodium's.
@@ -41,7 +41,6 @@ bool ml_x25519(uint8_t out[32], const ml_private_key *priv, const uint8_t pub[32
     return true;
 }
 
-#ifndef ML_AEAD_OPENSSL
 void ml_aead_seal(uint8_t *dst, const uint8_t key[32], const uint8_t nonce[12], const uint8_t *ad, size_t ad_len,
                   const uint8_t *src, size_t len)
 {
@@ -53,7 +52,6 @@ bool ml_aead_open(uint8_t *dst, const uint8_t key[32], const uint8_t nonce[12], 
 {
     return crypto_aead_chacha20poly1305_ietf_decrypt(dst, NULL, NULL, src, len, ad, ad_len, nonce, key) == 0;
 }
-#endif
 
 void ml_xaead_seal(uint8_t *dst, const uint8_t key[32], const uint8_t nonce[24], const uint8_t *ad, size_t ad_len,
                    const uint8_t *src, size_t len)
