@@ -26,7 +26,6 @@ struct ml_wg_timers {
     ml_time forget_at;
     ml_time handshake_sent_at; /* last initiation or response sent; ML_NEVER: none */
     uint8_t attempts;
-    bool need_another_keepalive;
     bool has_refreshed; /* the one re-handshake on receipt per session was asked for */
 };
 
@@ -34,8 +33,9 @@ struct ml_wg_timers {
 enum {
     ML_WG_DUE_INITIATION = 1 << 0,
     ML_WG_DUE_KEEPALIVE = 1 << 1,
-    ML_WG_DUE_GIVE_UP = 1 << 2, /* free the waiting packets */
-    ML_WG_DUE_FORGET = 1 << 3   /* wipe everything of this peer */
+    ML_WG_DUE_RETRY = 1 << 2,   /* the same initiation's retry: does not reset the attempt count */
+    ML_WG_DUE_GIVE_UP = 1 << 3, /* free the waiting packets */
+    ML_WG_DUE_FORGET = 1 << 4   /* wipe everything of this peer */
 };
 
 void ml_wg_timers_init(struct ml_wg_timers *t);
@@ -48,11 +48,11 @@ void ml_wg_timers_response_sent(struct ml_wg_timers *t, ml_time now);
 void ml_wg_timers_session_derived(struct ml_wg_timers *t, ml_time now);
 void ml_wg_timers_handshake_complete(struct ml_wg_timers *t);
 /**
- * @brief Somebody wants a new session. Resets the attempt count.
+ * @brief Somebody wants a new session. Resets the attempt count, unless it is a retry.
  * @param has_waiting  Packets wait for it: then a refusal arms the retry timer, so that they cannot wait for ever.
  * @return true when an initiation may be sent now: none and no response was sent within the last 5 s.
  */
-bool ml_wg_timers_want_handshake(struct ml_wg_timers *t, ml_time now, const ml_random *rng, bool has_waiting);
+bool ml_wg_timers_want_handshake(struct ml_wg_timers *t, ml_time now, const ml_random *rng, bool is_retry, bool has_waiting);
 /** Runs what has expired; returns ML_WG_DUE_* bits. */
 unsigned ml_wg_timers_expire(struct ml_wg_timers *t, ml_time now);
 ml_time ml_wg_timers_deadline(const struct ml_wg_timers *t);

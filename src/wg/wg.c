@@ -1,0 +1,819 @@
+/*
+ * The WireGuard device; see wg.h.
+ *
+ * A receiver index is random bits above and the slot below, so that finding a peer needs no table; the full 32 bits are
+ * then compared with what the slot has. Slots that may have something to send are linked in a work list; ml_wg_poll_send()
+ * takes what it finds there. `next_at` is a lower bound of all timers: timers that are put off leave it early, and the
+ * next ml_wg_on_time() finds nothing due and corrects it. So the cost of a packet does not depend on the number of peers.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "wg/wg.h"
+#include "base/key.h"
+
+#define NONE UINT16_MAX /* end of a list */
+
+enum {
+    FLAG_OPEN = 1 << 0,
+    FLAG_INITIATION = 1 << 1, /* an initiation is to be sent */
+    FLAG_KEEPALIVE = 1 << 2,  /* a keepalive is to be sent, unless something else goes first */
+    FLAG_IN_WORK = 1 << 3,    /* linked in the work list */
+    FLAG_HAS_SECRET = 1 << 4  /* static_secret is valid */
+};
+
+enum { EVENT_ESTABLISHED = 1 << 0, EVENT_GAVE_UP = 1 << 1, EVENT_DEAD = 1 << 2 };
+
+static struct ml_wg_peer *open_peer(const struct ml_wg *wg, uint16_t slot)
+{
+    return slot < wg->peer_count && (wg->peers[slot].flags & FLAG_OPEN) ? &wg->peers[slot] : NULL;
+}
+
+static uint16_t slot_of(const struct ml_wg *wg, const struct ml_wg_peer *p)
+{
+    return (uint16_t)(p - wg->peers);
+}
+
+static void note_deadline(struct ml_wg *wg, const struct ml_wg_peer *p)
+{
+    ml_time at = ml_wg_timers_deadline(&p->timers);
+
+    wg->next_at = at < wg->next_at ? at : wg->next_at;
+}
+
+static void add_work(struct ml_wg *wg, struct ml_wg_peer *p)
+{
+    if (p->flags & FLAG_IN_WORK) {
+        return;
+    }
+    uint16_t slot = slot_of(wg, p);
+    p->flags |= FLAG_IN_WORK;
+    p->work_next = NONE;
+    if (wg->work_head == NONE) {
+        wg->work_head = slot;
+    } else {
+        wg->peers[wg->work_tail].work_next = slot;
+    }
+    wg->work_tail = slot;
+}
+
+static void remove_work(struct ml_wg *wg, struct ml_wg_peer *p, uint16_t before)
+{
+    if (before == NONE) {
+        wg->work_head = p->work_next;
+    } else {
+        wg->peers[before].work_next = p->work_next;
+    }
+    if (p->work_next == NONE) {
+        wg->work_tail = before;
+    }
+    p->flags &= (uint8_t)~FLAG_IN_WORK;
+}
+
+static void add_event(struct ml_wg *wg, struct ml_wg_peer *p, uint8_t event)
+{
+    if (p->events == 0) {
+        wg->event_count++;
+    }
+    p->events |= event;
+}
+
+/* ---- Staged packets ---- */
+
+static void stage_free(struct ml_wg *wg, uint16_t at)
+{
+    ml_wipe(wg->stage[at].data, wg->stage[at].len);
+    wg->stage[at].next = wg->stage_free;
+    wg->stage_free = at;
+}
+
+static void stage_drop_first(struct ml_wg *wg, struct ml_wg_peer *p)
+{
+    uint16_t at = p->stage_head;
+
+    p->stage_head = wg->stage[at].next;
+    p->stage_count--;
+    stage_free(wg, at);
+}
+
+static void stage_flush(struct ml_wg *wg, struct ml_wg_peer *p)
+{
+    while (p->stage_count > 0) {
+        stage_drop_first(wg, p);
+    }
+}
+
+/* Makes room by dropping the oldest packet that waits for anybody. */
+static void stage_drop_oldest(struct ml_wg *wg)
+{
+    struct ml_wg_peer *oldest = NULL;
+    uint32_t age = 0;
+
+    for (uint16_t i = 0; i < wg->peer_count; i++) {
+        struct ml_wg_peer *p = &wg->peers[i];
+        if ((p->flags & FLAG_OPEN) && p->stage_count > 0 && wg->stage_seq - wg->stage[p->stage_head].seq >= age) {
+            age = wg->stage_seq - wg->stage[p->stage_head].seq;
+            oldest = p;
+        }
+    }
+    if (oldest) {
+        stage_drop_first(wg, oldest);
+        wg->counters.staged_dropped++;
+    }
+}
+
+static bool stage_add(struct ml_wg *wg, struct ml_wg_peer *p, const uint8_t *pkt, size_t len)
+{
+    if (wg->stage_count == 0) {
+        wg->counters.staged_dropped++;
+        return false;
+    }
+    if (p->stage_count >= wg->stage_per_peer) {
+        stage_drop_first(wg, p);
+        wg->counters.staged_dropped++;
+    } else if (wg->stage_free == NONE) {
+        stage_drop_oldest(wg);
+    }
+    uint16_t at = wg->stage_free;
+    struct ml_wg_stage *st = &wg->stage[at];
+    wg->stage_free = st->next;
+    memcpy(st->data, pkt, len);
+    st->len = (uint16_t)len;
+    st->seq = wg->stage_seq++;
+    st->next = NONE;
+    if (p->stage_count++ == 0) {
+        p->stage_head = at;
+    } else {
+        wg->stage[p->stage_tail].next = at;
+    }
+    p->stage_tail = at;
+    return true;
+}
+
+/* ---- Device and slots ---- */
+
+ml_err ml_wg_init(struct ml_wg *wg, ml_time now, const struct ml_wg_cfg *cfg)
+{
+    if (!cfg->random || !cfg->random->fill || !cfg->peers || cfg->peer_count == 0 || cfg->peer_count > ML_WG_MAX_SLOTS ||
+        cfg->stage_count == NONE || (cfg->stage_count > 0 && !cfg->stage)) {
+        return ML_ERR_ARG;
+    }
+    ml_zero(wg);
+    wg->rng = *cfg->random;
+    wg->peers = cfg->peers;
+    wg->peer_count = cfg->peer_count;
+    wg->stage = cfg->stage;
+    wg->stage_count = cfg->stage_count;
+    wg->stage_per_peer = cfg->stage_per_peer ? cfg->stage_per_peer : 4;
+    wg->next_at = ML_NEVER;
+    wg->work_head = wg->work_tail = NONE;
+    wg->stage_free = NONE;
+    while ((1u << wg->slot_bits) < wg->peer_count) {
+        wg->slot_bits++;
+    }
+    memset(cfg->peers, 0, cfg->peer_count * sizeof *cfg->peers);
+    for (uint16_t i = cfg->stage_count; i > 0; i--) {
+        wg->stage[i - 1].len = 0;
+        stage_free(wg, (uint16_t)(i - 1));
+    }
+    wg->checker.load_per_sec = cfg->load_per_sec ? cfg->load_per_sec : 20;
+    ml_wg_tai_init(&wg->tai, now, cfg->tai_mark, cfg->unix_sec);
+    return ML_OK;
+}
+
+void ml_wg_clear(struct ml_wg *wg)
+{
+    ml_wipe(wg->peers, wg->peer_count * sizeof *wg->peers);
+    if (wg->stage_count > 0) {
+        ml_wipe(wg->stage, wg->stage_count * sizeof *wg->stage);
+    }
+    ml_wipe(wg, sizeof *wg);
+}
+
+/* Ends all sessions and handshakes of a peer and forgets what waits for them. */
+static void reset_peer(struct ml_wg *wg, struct ml_wg_peer *p)
+{
+    stage_flush(wg, p);
+    ml_wg_session_clear(&p->session);
+    ml_wipe(&p->initiator, sizeof p->initiator);
+    ml_wg_cookie_init(&p->cookie);
+    ml_wg_timers_init(&p->timers);
+    p->flags &= (uint8_t) ~(FLAG_INITIATION | FLAG_KEEPALIVE);
+}
+
+void ml_wg_set_key(struct ml_wg *wg, const ml_private_key *priv)
+{
+    if (priv ? wg->has_key && ml_ct_equal(&wg->id.priv, priv, sizeof *priv) : !wg->has_key) {
+        return;
+    }
+    for (uint16_t i = 0; i < wg->peer_count; i++) {
+        struct ml_wg_peer *p = open_peer(wg, i);
+        if (p) {
+            reset_peer(wg, p);
+            p->flags &= (uint8_t)~FLAG_HAS_SECRET;
+#if ML_CFG_WG_KEEP_STATIC_SECRET
+            ml_wipe(p->static_secret, sizeof p->static_secret);
+#endif
+        }
+    }
+    ml_wg_refuse(wg);
+    ml_wipe(&wg->id, sizeof wg->id);
+    wg->has_key = priv != NULL;
+    if (priv) {
+        wg->id.priv = *priv;
+        ml_x25519_base(wg->id.pub, priv);
+        ml_wg_checker_init(&wg->checker, wg->id.pub, wg->checker.load_per_sec);
+    }
+}
+
+void ml_wg_set_wall(struct ml_wg *wg, ml_time now, uint64_t unix_ms)
+{
+    ml_wg_tai_set_wall(&wg->tai, now, unix_ms);
+}
+
+bool ml_wg_poll_clock(struct ml_wg *wg, ml_time now, uint8_t mark[ML_WG_STAMP_LEN])
+{
+    return ml_wg_tai_poll_mark(&wg->tai, now, mark);
+}
+
+void ml_wg_clock_stored(struct ml_wg *wg, bool ok)
+{
+    ml_wg_tai_stored(&wg->tai, ok);
+}
+
+bool ml_wg_peer_open(struct ml_wg *wg, uint16_t slot, const ml_node_key *key)
+{
+    if (slot >= wg->peer_count) {
+        return false;
+    }
+    struct ml_wg_peer *p = &wg->peers[slot];
+    ml_wg_peer_close(wg, slot);
+    p->flags |= FLAG_OPEN;
+    p->key = *key;
+    p->initiation_at = ML_NEVER;
+    reset_peer(wg, p);
+    return true;
+}
+
+void ml_wg_peer_close(struct ml_wg *wg, uint16_t slot)
+{
+    struct ml_wg_peer *p = open_peer(wg, slot);
+
+    if (!p) {
+        return;
+    }
+    stage_flush(wg, p);
+    if (p->events != 0) {
+        wg->event_count--;
+    }
+    if (p->flags & FLAG_IN_WORK) {
+        uint16_t before = NONE;
+        for (uint16_t at = wg->work_head; at != slot; at = wg->peers[at].work_next) {
+            before = at;
+        }
+        remove_work(wg, p, before);
+    }
+    ml_wipe(p, sizeof *p);
+}
+
+bool ml_wg_peer_is_open(const struct ml_wg *wg, uint16_t slot)
+{
+    return open_peer(wg, slot) != NULL;
+}
+
+const ml_node_key *ml_wg_peer_key(const struct ml_wg *wg, uint16_t slot)
+{
+    const struct ml_wg_peer *p = open_peer(wg, slot);
+
+    return p ? &p->key : NULL;
+}
+
+bool ml_wg_peer_has_session(const struct ml_wg *wg, ml_time now, uint16_t slot)
+{
+    const struct ml_wg_peer *p = open_peer(wg, slot);
+
+    return p && ml_wg_session_can_send(&p->session, now);
+}
+
+ml_time ml_wg_peer_session_at(const struct ml_wg *wg, uint16_t slot)
+{
+    const struct ml_wg_peer *p = open_peer(wg, slot);
+
+    return p && p->session.current.local_index != 0 ? p->session.current.created_at : 0;
+}
+
+/* Asks for an initiation, within the rules of the timers. */
+static void want_handshake(struct ml_wg *wg, ml_time now, struct ml_wg_peer *p, bool is_retry)
+{
+    if (ml_wg_timers_want_handshake(&p->timers, now, &wg->rng, is_retry, p->stage_count > 0)) {
+        p->flags |= FLAG_INITIATION;
+        add_work(wg, p);
+    } else {
+        note_deadline(wg, p);
+    }
+}
+
+void ml_wg_peer_connect(struct ml_wg *wg, ml_time now, uint16_t slot)
+{
+    struct ml_wg_peer *p = open_peer(wg, slot);
+
+    if (p && wg->has_key) {
+        want_handshake(wg, now, p, false);
+    }
+}
+
+void ml_wg_peer_expire(struct ml_wg *wg, uint16_t slot)
+{
+    struct ml_wg_peer *p = open_peer(wg, slot);
+
+    if (p) {
+        p->session.current.counter = ML_WG_REJECT_AFTER_COUNT;
+    }
+}
+
+/* X25519(our static, the peer's static), kept in the slot when there is room for it. */
+static bool static_secret(const struct ml_wg *wg, struct ml_wg_peer *p, uint8_t out[32])
+{
+#if ML_CFG_WG_KEEP_STATIC_SECRET
+    if (!(p->flags & FLAG_HAS_SECRET)) {
+        if (!ml_x25519(p->static_secret, &wg->id.priv, p->key.b)) {
+            return false;
+        }
+        p->flags |= FLAG_HAS_SECRET;
+    }
+    memcpy(out, p->static_secret, 32);
+    return true;
+#else
+    return ml_x25519(out, &wg->id.priv, p->key.b);
+#endif
+}
+
+/* A receiver index that the peer does not use yet. Four are live at most, so five tries always do. */
+static uint32_t new_index(struct ml_wg *wg, const struct ml_wg_peer *p)
+{
+    uint32_t high = ml_random_u32(&wg->rng);
+    uint32_t index;
+
+    do {
+        index = (high++ << wg->slot_bits) | slot_of(wg, p);
+    } while (index == 0 || index == p->initiator.local_index || ml_wg_session_find(&p->session, index) != ML_WG_KEYPAIR_NONE);
+    return index;
+}
+
+static struct ml_wg_peer *peer_of_index(const struct ml_wg *wg, uint32_t index)
+{
+    return open_peer(wg, (uint16_t)(index & ((1u << wg->slot_bits) - 1)));
+}
+
+/* ---- Receiving ---- */
+
+/* mac1 was good; true when the message may go on, otherwise `res` says what becomes of it. */
+static bool pass_load_check(struct ml_wg *wg, ml_time now, const struct ml_wg_source *from, const uint8_t *msg, size_t len,
+                            struct ml_wg_in *res)
+{
+    if (!ml_wg_checker_note(&wg->checker, now)) {
+        return true;
+    }
+    if (!ml_wg_checker_mac2(&wg->checker, now, msg, len, from)) {
+        ml_wg_checker_reply(&wg->checker, now, &wg->rng, msg, len, from, wg->reply);
+        wg->counters.cookies_sent++;
+        res->type = ML_WG_IN_REPLY;
+        res->drop = ML_DROP_WG_BAD_MAC2;
+        res->data = wg->reply;
+        res->len = ML_WG_COOKIE_LEN;
+        return false;
+    }
+    if (!ml_wg_checker_allow(&wg->checker, now, from)) {
+        res->drop = ML_DROP_WG_RATE_LIMITED;
+        return false;
+    }
+    return true;
+}
+
+static void on_initiation(struct ml_wg *wg, ml_time now, const struct ml_wg_source *from, const uint8_t *msg,
+                          struct ml_wg_in *res)
+{
+    if (!ml_wg_checker_mac1(&wg->checker, msg, ML_WG_INITIATION_LEN)) {
+        res->drop = ML_DROP_WG_BAD_MAC1;
+        return;
+    }
+    if (!pass_load_check(wg, now, from, msg, ML_WG_INITIATION_LEN, res)) {
+        return;
+    }
+    if (!ml_wg_initiation_open(&wg->pending, &wg->id, msg)) {
+        res->drop = ML_DROP_WG_BAD_AUTH;
+        return;
+    }
+    memcpy(res->key.b, wg->pending.remote_static, 32);
+    res->type = ML_WG_IN_INITIATION;
+}
+
+/* A session came up for sending: the owner is told, then waiting packets go. */
+static void established(struct ml_wg *wg, struct ml_wg_peer *p)
+{
+    ml_wg_timers_handshake_complete(&p->timers);
+    p->flags &= (uint8_t)~FLAG_INITIATION;
+    wg->counters.handshakes++;
+    add_event(wg, p, EVENT_ESTABLISHED);
+    add_work(wg, p);
+}
+
+static void on_response(struct ml_wg *wg, ml_time now, const struct ml_wg_source *from, const uint8_t *msg,
+                        struct ml_wg_in *res)
+{
+    uint32_t index = ml_get_le32(msg + ML_WG_RESP_OFF_RECEIVER);
+    struct ml_wg_keys keys;
+
+    if (!ml_wg_checker_mac1(&wg->checker, msg, ML_WG_RESPONSE_LEN)) {
+        res->drop = ML_DROP_WG_BAD_MAC1;
+        return;
+    }
+    struct ml_wg_peer *p = peer_of_index(wg, index);
+    if (!p || index == 0 || p->initiator.local_index != index) {
+        res->drop = ML_DROP_WG_UNEXPECTED;
+        return;
+    }
+    if (!pass_load_check(wg, now, from, msg, ML_WG_RESPONSE_LEN, res)) {
+        return;
+    }
+    if (!ml_wg_response_open(&p->initiator, &wg->id, msg, &keys)) {
+        res->drop = ML_DROP_WG_BAD_AUTH;
+        return;
+    }
+    ml_wg_session_install_current(&p->session, now, &keys);
+    ml_wipe(&keys, sizeof keys);
+    ml_wg_timers_any_received(&p->timers);
+    ml_wg_timers_session_derived(&p->timers, now);
+    established(wg, p);
+    /* The responder may not send before it has heard us on the new session. */
+    p->flags |= FLAG_KEEPALIVE;
+    note_deadline(wg, p);
+    res->type = ML_WG_IN_HANDSHAKE;
+    res->slot = slot_of(wg, p);
+}
+
+static void on_cookie(struct ml_wg *wg, ml_time now, const uint8_t *msg, struct ml_wg_in *res)
+{
+    uint32_t index = ml_get_le32(msg + ML_WG_COOKIE_OFF_RECEIVER);
+    struct ml_wg_peer *p = peer_of_index(wg, index);
+
+    if (!p || index == 0 ||
+        (p->initiator.local_index != index && ml_wg_session_find(&p->session, index) == ML_WG_KEYPAIR_NONE)) {
+        res->drop = ML_DROP_WG_UNKNOWN_INDEX;
+        return;
+    }
+    if (!ml_wg_cookie_consume(&p->cookie, now, p->key.b, msg)) {
+        res->drop = ML_DROP_WG_BAD_AUTH;
+        return;
+    }
+    res->type = ML_WG_IN_COOKIE;
+    res->slot = slot_of(wg, p);
+}
+
+static void on_data(struct ml_wg *wg, ml_time now, uint8_t *msg, size_t len, struct ml_wg_in *res)
+{
+    uint32_t index = ml_get_le32(msg + ML_WG_DATA_OFF_RECEIVER);
+    struct ml_wg_peer *p = peer_of_index(wg, index);
+    enum ml_wg_which which = p ? ml_wg_session_find(&p->session, index) : ML_WG_KEYPAIR_NONE;
+
+    if (which == ML_WG_KEYPAIR_NONE) {
+        res->drop = ML_DROP_WG_UNKNOWN_INDEX;
+        return;
+    }
+    res->drop = ml_wg_session_open(&p->session, now, which, msg, len, &res->first_on_session);
+    if (res->drop != ML_DROP_NONE) {
+        return;
+    }
+    res->slot = slot_of(wg, p);
+    if (res->first_on_session) {
+        established(wg, p);
+    }
+    if (p->session.is_initiator && !p->timers.has_refreshed && p->session.current.local_index != 0 &&
+        now - p->session.current.created_at > ML_WG_REFRESH_AFTER) {
+        p->timers.has_refreshed = true;
+        want_handshake(wg, now, p, false);
+    }
+    ml_wg_timers_any_received(&p->timers);
+    if (len == ML_WG_KEEPALIVE_LEN) {
+        res->type = ML_WG_IN_KEEPALIVE;
+        return;
+    }
+    ml_wg_timers_data_received(&p->timers, now);
+    note_deadline(wg, p);
+    res->data = msg + ML_WG_DATA_HEADER;
+    res->len = ml_wg_inner_len(res->data, len - ML_WG_DATA_OVERHEAD);
+    if (res->len == 0) {
+        res->drop = ML_DROP_MALFORMED;
+        return;
+    }
+    res->type = ML_WG_IN_DATA;
+}
+
+void ml_wg_on_packet(struct ml_wg *wg, ml_time now, const struct ml_wg_source *from, uint8_t *buf, size_t len,
+                     struct ml_wg_in *res)
+{
+    ml_zero(res);
+    res->slot = ML_WG_NO_SLOT;
+    ml_wg_refuse(wg);
+    if (!wg->has_key) {
+        res->drop = ML_DROP_NOT_READY;
+        return;
+    }
+    switch (ml_wg_msg_classify(buf, len)) {
+    case ML_WG_MSG_DATA:
+        on_data(wg, now, buf, len, res);
+        break;
+    case ML_WG_MSG_INITIATION:
+        on_initiation(wg, now, from, buf, res);
+        break;
+    case ML_WG_MSG_RESPONSE:
+        on_response(wg, now, from, buf, res);
+        break;
+    case ML_WG_MSG_COOKIE:
+        on_cookie(wg, now, buf, res);
+        break;
+    case ML_WG_MSG_NONE:
+    default:
+        res->drop = ML_DROP_UNKNOWN_TYPE;
+        break;
+    }
+}
+
+ml_drop ml_wg_verify(struct ml_wg *wg)
+{
+    uint8_t ss[32];
+
+    if (!wg->pending.is_open) {
+        return ML_DROP_WG_UNEXPECTED;
+    }
+    if (wg->pending.is_authentic) {
+        return ML_DROP_NONE;
+    }
+    bool ok = ml_x25519(ss, &wg->id.priv, wg->pending.remote_static) && ml_wg_initiation_verify(&wg->pending, ss);
+    ml_wipe(ss, sizeof ss);
+    return ok ? ML_DROP_NONE : ML_DROP_WG_BAD_AUTH;
+}
+
+/* The checks and effects of ml_wg_accept() on a slot known to be the right one. */
+static ml_drop answer(struct ml_wg *wg, ml_time now, struct ml_wg_peer *p)
+{
+    struct ml_wg_keys keys;
+    uint8_t ss[32];
+
+    if (!wg->pending.is_authentic) {
+        bool ok = static_secret(wg, p, ss) && ml_wg_initiation_verify(&wg->pending, ss);
+        ml_wipe(ss, sizeof ss);
+        if (!ok) {
+            return ML_DROP_WG_BAD_AUTH;
+        }
+    }
+    if (memcmp(wg->pending.stamp, p->stamp, sizeof p->stamp) <= 0) {
+        return ML_DROP_WG_OLD_TIMESTAMP;
+    }
+    if (p->initiation_at != ML_NEVER && now - p->initiation_at <= ML_WG_FLOOD_INTERVAL) {
+        return ML_DROP_WG_FLOOD;
+    }
+    memcpy(p->stamp, wg->pending.stamp, sizeof p->stamp);
+    p->initiation_at = now;
+    /*
+     * An initiation of our own that is in flight stays valid: when both sides start at once, each answers the other, and
+     * whichever session is used first wins. Official nodes drop theirs and wait for a retry.
+     */
+    if (!ml_wg_response_write(&wg->pending, &wg->rng, new_index(wg, p), wg->reply, &keys)) {
+        return ML_DROP_WG_BAD_AUTH;
+    }
+    ml_wg_cookie_add_macs(&p->cookie, now, p->key.b, wg->reply, ML_WG_RESPONSE_LEN);
+    ml_wg_session_install_next(&p->session, now, &keys);
+    ml_wipe(&keys, sizeof keys);
+    ml_wg_timers_any_received(&p->timers);
+    ml_wg_timers_session_derived(&p->timers, now);
+    ml_wg_timers_response_sent(&p->timers, now);
+    note_deadline(wg, p);
+    wg->counters.responses_sent++;
+    return ML_DROP_NONE;
+}
+
+ml_drop ml_wg_accept(struct ml_wg *wg, ml_time now, uint16_t slot, struct ml_wg_in *res)
+{
+    struct ml_wg_peer *p = open_peer(wg, slot);
+    ml_drop drop = ML_DROP_WG_UNEXPECTED;
+
+    if (p && wg->pending.is_open && memcmp(p->key.b, wg->pending.remote_static, 32) == 0) {
+        drop = answer(wg, now, p);
+    }
+    ml_wg_refuse(wg);
+    res->drop = drop;
+    res->slot = slot;
+    res->data = drop == ML_DROP_NONE ? wg->reply : NULL;
+    res->len = drop == ML_DROP_NONE ? ML_WG_RESPONSE_LEN : 0;
+    return drop;
+}
+
+void ml_wg_refuse(struct ml_wg *wg)
+{
+    if (wg->pending.is_open) {
+        ml_wipe(&wg->pending, sizeof wg->pending);
+    }
+}
+
+/* ---- Sending ---- */
+
+/* Seals what lies at dst + 16 and tells the timers. */
+static void seal_in_place(struct ml_wg *wg, ml_time now, struct ml_wg_peer *p, uint8_t *dst, size_t len, size_t *out_len)
+{
+    size_t padded = ml_wg_padded_len(len, ML_OVERLAY_MTU);
+    struct ml_wg_session *s = &p->session;
+
+    memset(dst + ML_WG_DATA_HEADER + len, 0, padded - len);
+    ml_wg_session_seal(s, dst, padded);
+    *out_len = padded + ML_WG_DATA_OVERHEAD;
+
+    p->flags &= (uint8_t)~FLAG_KEEPALIVE; /* any packet does what it was for */
+    ml_wg_timers_any_sent(&p->timers);
+    if (len > 0) {
+        ml_wg_timers_data_sent(&p->timers, now, &wg->rng);
+        note_deadline(wg, p);
+    }
+    if (s->current.counter > ML_WG_REKEY_AFTER_COUNT ||
+        (s->is_initiator && now - s->current.created_at > ML_WG_REKEY_AFTER_TIME)) {
+        want_handshake(wg, now, p, false);
+    }
+}
+
+enum ml_wg_seal_result ml_wg_seal(struct ml_wg *wg, ml_time now, uint16_t slot, const uint8_t *pkt, size_t len, uint8_t *dst,
+                                  size_t cap, size_t *out_len)
+{
+    struct ml_wg_peer *p = open_peer(wg, slot);
+
+    *out_len = 0;
+    if (!p || !wg->has_key || len == 0 || len > ML_OVERLAY_MTU) {
+        return ML_WG_REFUSED;
+    }
+    if (ml_wg_session_can_send(&p->session, now)) {
+        if (cap < ml_wg_padded_len(len, ML_OVERLAY_MTU) + ML_WG_DATA_OVERHEAD) {
+            return ML_WG_REFUSED;
+        }
+        if (pkt != dst + ML_WG_DATA_HEADER) {
+            memmove(dst + ML_WG_DATA_HEADER, pkt, len);
+        }
+        seal_in_place(wg, now, p, dst, len, out_len);
+        return ML_WG_SEALED;
+    }
+    bool is_staged = stage_add(wg, p, pkt, len);
+    want_handshake(wg, now, p, false);
+    return is_staged ? ML_WG_STAGED : ML_WG_DROPPED;
+}
+
+static bool write_initiation(struct ml_wg *wg, ml_time now, struct ml_wg_peer *p, uint8_t *dst, size_t *out_len)
+{
+    uint8_t ss[32];
+    uint8_t stamp[ML_WG_STAMP_LEN];
+
+    p->flags &= (uint8_t)~FLAG_INITIATION;
+    /* Asked again, because a response may have been sent since. */
+    if (!ml_wg_timers_want_handshake(&p->timers, now, &wg->rng, true, p->stage_count > 0)) {
+        note_deadline(wg, p);
+        return false;
+    }
+    ml_wg_tai_stamp(&wg->tai, now, stamp);
+    bool ok = static_secret(wg, p, ss) &&
+              ml_wg_initiation_write(&p->initiator, &wg->id, &wg->rng, p->key.b, ss, stamp, new_index(wg, p), dst);
+    ml_wipe(ss, sizeof ss);
+    if (!ok) {
+        /* The peer's key is no key: nothing will ever reach it. */
+        wg->counters.gave_up_dropped += p->stage_count;
+        stage_flush(wg, p);
+        return false;
+    }
+    ml_wg_cookie_add_macs(&p->cookie, now, p->key.b, dst, ML_WG_INITIATION_LEN);
+    ml_wg_timers_initiation_sent(&p->timers, now, &wg->rng);
+    note_deadline(wg, p);
+    wg->counters.initiations_sent++;
+    *out_len = ML_WG_INITIATION_LEN;
+    return true;
+}
+
+/* The next packet of one peer, if there is one. */
+static bool write_next(struct ml_wg *wg, ml_time now, struct ml_wg_peer *p, uint8_t *dst, size_t *len)
+{
+    if ((p->flags & FLAG_INITIATION) && ml_wg_tai_is_ready(&wg->tai, now) && write_initiation(wg, now, p, dst, len)) {
+        return true;
+    }
+    if (!ml_wg_session_can_send(&p->session, now)) {
+        p->flags &= (uint8_t)~FLAG_KEEPALIVE;
+        return false;
+    }
+    if (p->stage_count > 0) {
+        const struct ml_wg_stage *st = &wg->stage[p->stage_head];
+        size_t plain_len = st->len;
+        memcpy(dst + ML_WG_DATA_HEADER, st->data, plain_len);
+        stage_drop_first(wg, p);
+        seal_in_place(wg, now, p, dst, plain_len, len);
+        return true;
+    }
+    if (p->flags & FLAG_KEEPALIVE) {
+        wg->counters.keepalives_sent++;
+        seal_in_place(wg, now, p, dst, 0, len);
+        return true;
+    }
+    return false;
+}
+
+bool ml_wg_poll_send(struct ml_wg *wg, ml_time now, uint8_t *dst, size_t cap, uint16_t *slot, size_t *len)
+{
+    uint16_t before = NONE;
+    uint16_t at = wg->work_head;
+
+    if (cap < ML_OVERLAY_MTU + ML_WG_DATA_OVERHEAD) {
+        return false;
+    }
+    while (at != NONE) {
+        struct ml_wg_peer *p = &wg->peers[at];
+        uint16_t next = p->work_next;
+        if (write_next(wg, now, p, dst, len)) {
+            *slot = at;
+            return true;
+        }
+        /* Only an initiation that waits for the clock's mark to be stored keeps a slot in the list. */
+        if (p->flags & FLAG_INITIATION) {
+            before = at;
+        } else {
+            remove_work(wg, p, before);
+        }
+        at = next;
+    }
+    return false;
+}
+
+enum ml_wg_event ml_wg_poll_event(struct ml_wg *wg, uint16_t *slot)
+{
+    if (wg->event_count == 0) {
+        return ML_WG_EV_NONE;
+    }
+    for (uint16_t i = 0; i < wg->peer_count; i++) {
+        uint16_t at = wg->event_next;
+        struct ml_wg_peer *p = &wg->peers[at];
+        uint8_t event = p->events & (uint8_t)-p->events; /* lowest bit */
+        if (event != 0) {
+            *slot = at;
+            p->events &= (uint8_t)~event;
+            if (p->events == 0) {
+                wg->event_count--;
+            }
+            return event == EVENT_ESTABLISHED ? ML_WG_EV_ESTABLISHED
+                   : event == EVENT_GAVE_UP   ? ML_WG_EV_GAVE_UP
+                                              : ML_WG_EV_DEAD;
+        }
+        wg->event_next = (uint16_t)(at + 1 < wg->peer_count ? at + 1 : 0);
+    }
+    return ML_WG_EV_NONE;
+}
+
+/* ---- Time ---- */
+
+static void expire_peer(struct ml_wg *wg, ml_time now, struct ml_wg_peer *p)
+{
+    unsigned due = ml_wg_timers_expire(&p->timers, now);
+
+    if (due & ML_WG_DUE_FORGET) {
+        wg->counters.gave_up_dropped += p->stage_count;
+        reset_peer(wg, p);
+        add_event(wg, p, EVENT_DEAD);
+        return;
+    }
+    if (due & ML_WG_DUE_GIVE_UP) {
+        wg->counters.gave_up_dropped += p->stage_count;
+        stage_flush(wg, p);
+        ml_wipe(&p->initiator, sizeof p->initiator);
+        add_event(wg, p, EVENT_GAVE_UP);
+    }
+    if (due & ML_WG_DUE_RETRY) {
+        want_handshake(wg, now, p, true);
+    }
+    if (due & ML_WG_DUE_INITIATION) {
+        want_handshake(wg, now, p, false);
+    }
+    if ((due & ML_WG_DUE_KEEPALIVE) && ml_wg_session_can_send(&p->session, now)) {
+        p->flags |= FLAG_KEEPALIVE;
+        add_work(wg, p);
+    }
+}
+
+void ml_wg_on_time(struct ml_wg *wg, ml_time now)
+{
+    if (now < wg->next_at) {
+        return;
+    }
+    wg->next_at = ML_NEVER;
+    for (uint16_t i = 0; i < wg->peer_count; i++) {
+        struct ml_wg_peer *p = open_peer(wg, i);
+        if (p) {
+            expire_peer(wg, now, p);
+            note_deadline(wg, p);
+        }
+    }
+}
+
+ml_time ml_wg_deadline(const struct ml_wg *wg)
+{
+    return wg->next_at;
+}
