@@ -1,0 +1,800 @@
+/*
+ * The WireGuard device against a second one, in virtual time: the timers and limits of dataplane.md 1.3.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "wg_pair.h"
+
+static struct pair p;
+
+static int setup(void **state)
+{
+    (void)state;
+    pair_init(&p);
+    return 0;
+}
+
+static void D2_messages_have_exact_lengths_and_zero_reserved_bytes(void **state)
+{
+    (void)state;
+    ml_wg_peer_connect(&p.a.wg, p.now, SLOT);
+    struct pkt init = must_take(&p.a, p.now, 148);
+    assert_memory_equal(init.b, "\x01\0\0\0", 4);
+    struct pkt resp = must_answer(&p.b, p.now, &p.a, &init);
+    assert_int_equal(resp.len, 92);
+    assert_memory_equal(resp.b, "\x02\0\0\0", 4);
+    assert_memory_equal(resp.b + 8, init.b + 4, 4);
+    (void)give(&p.a, p.now, &p.b, &resp);
+    struct pkt keep = must_take(&p.a, p.now, 32);
+    assert_memory_equal(keep.b, "\x04\0\0\0", 4);
+    assert_memory_equal(keep.b + 4, resp.b + 4, 4);
+    assert_memory_equal(keep.b + 8, "\0\0\0\0\0\0\0\0", 8);
+    struct pkt data = must_seal(&p.a, p.now, 40);
+    assert_memory_equal(data.b + 8, "\x01\0\0\0\0\0\0\0", 8);
+
+    for (int i = 1; i < 4; i++) {
+        struct pkt bad = data;
+        bad.b[i] = 1;
+        struct ml_wg_in res = give(&p.b, p.now, &p.a, &bad);
+        assert_int_equal(res.type, ML_WG_IN_DROP);
+        assert_int_equal(res.drop, ML_DROP_UNKNOWN_TYPE);
+        bad = init;
+        bad.b[i] = 0x80;
+        assert_int_equal(give(&p.b, p.now, &p.a, &bad).drop, ML_DROP_UNKNOWN_TYPE);
+    }
+    /* The 64 bytes of a cookie reply are shown by the test of D4. */
+    assert_int_equal(give(&p.b, p.now, &p.a, &data).type, ML_WG_IN_DATA);
+}
+
+static void D3_a_wrong_mac1_is_dropped_without_reply(void **state)
+{
+    (void)state;
+    ml_wg_peer_connect(&p.a.wg, p.now, SLOT);
+    struct pkt init = must_take(&p.a, p.now, 148);
+    for (int bit = 0; bit < 3; bit++) {
+        struct pkt bad = init;
+        bad.b[bit == 0 ? 116 : bit == 1 ? 50 : 131] ^= 1;
+        struct ml_wg_in res = give(&p.b, p.now, &p.a, &bad);
+        assert_int_equal(res.type, ML_WG_IN_DROP);
+        assert_int_equal(res.drop, ML_DROP_WG_BAD_MAC1);
+        assert_false(p.b.wg.pending.is_open);
+    }
+    /* Not even as load: mac1 comes before everything. */
+    assert_int_equal(p.b.wg.checker.window_count, 0);
+    struct pkt resp = must_answer(&p.b, p.now, &p.a, &init);
+    resp.b[60] ^= 1;
+    assert_int_equal(give(&p.a, p.now, &p.b, &resp).drop, ML_DROP_WG_BAD_MAC1);
+    assert_silent(&p.b, p.now);
+}
+
+/* Makes `s` be under load, by repeated initiations of a stranger who knows its key. */
+static void put_under_load(struct side *s, const struct pkt *initiation, const struct side *from)
+{
+    for (uint32_t i = 0; i < s->wg.checker.load_per_sec; i++) {
+        assert_int_equal(give(s, p.now, from, initiation).type, ML_WG_IN_INITIATION);
+    }
+}
+
+static void D4_under_load_a_cookie_is_sent_used_and_forgotten_after_120_s(void **state)
+{
+    (void)state;
+    ml_wg_peer_connect(&p.a.wg, p.now, SLOT);
+    struct pkt init = must_take(&p.a, p.now, 148);
+    assert_memory_equal(init.b + 132, (uint8_t[16]){0}, 16);
+    put_under_load(&p.b, &init, &p.a);
+    struct ml_wg_in res = give(&p.b, p.now, &p.a, &init);
+    assert_int_equal(res.type, ML_WG_IN_REPLY);
+    assert_int_equal(res.len, 64);
+    struct pkt cookie = {.len = 64};
+    memcpy(cookie.b, res.data, 64);
+    assert_memory_equal(cookie.b, "\x03\0\0\0", 4);
+    assert_memory_equal(cookie.b + 4, init.b + 4, 4);
+    assert_int_equal(give(&p.a, p.now, &p.b, &cookie).type, ML_WG_IN_COOKIE);
+    ml_time got_at = p.now;
+
+    /* The retry carries mac2, and passes while the load lasts. */
+    p.now = p.a.peers[SLOT].timers.retransmit_at;
+    ml_wg_on_time(&p.a.wg, p.now);
+    struct pkt retry = must_take(&p.a, p.now, 148);
+    assert_memory_not_equal(retry.b + 132, (uint8_t[16]){0}, 16);
+    put_under_load(&p.b, &retry, &p.a);
+    struct pkt resp = must_answer(&p.b, p.now, &p.a, &retry);
+    assert_int_equal(give(&p.a, p.now, &p.b, &resp).type, ML_WG_IN_HANDSHAKE);
+    (void)must_take(&p.a, p.now, 32);
+
+    /* From another address the same cookie is worth nothing; the load still lasts. */
+    struct ml_wg_source elsewhere = p.a.addr;
+    elsewhere.addr.port++;
+    ml_wg_on_packet(&p.b.wg, p.now, &elsewhere, retry.b, retry.len, &res);
+    assert_int_equal(res.type, ML_WG_IN_REPLY);
+
+    p.now = got_at + ML_SEC(120);
+    ml_wg_peer_connect(&p.a.wg, p.now, SLOT);
+    assert_memory_not_equal(must_take(&p.a, p.now, 148).b + 132, (uint8_t[16]){0}, 16);
+    p.now += ML_SEC(6);
+    ml_wg_peer_connect(&p.a.wg, p.now, SLOT);
+    assert_memory_equal(must_take(&p.a, p.now, 148).b + 132, (uint8_t[16]){0}, 16);
+}
+
+static void under_load_one_address_gets_bursts_of_five_and_twenty_a_second(void **state)
+{
+    (void)state;
+    struct ml_wg_cookie_checker *c = &p.b.wg.checker;
+    int passed = 0;
+    for (int i = 0; i < 10; i++) {
+        passed += ml_wg_checker_allow(c, p.now, &p.a.addr);
+    }
+    assert_int_equal(passed, 5);
+    for (int i = 0; i < 40; i++) {
+        p.now += ML_MSEC(25);
+        passed += ml_wg_checker_allow(c, p.now, &p.a.addr);
+    }
+    assert_in_range(passed, 24, 26);
+}
+
+static void the_load_table_refuses_newcomers_when_full_and_forgets_after_a_second(void **state)
+{
+    (void)state;
+    struct ml_wg_cookie_checker *c = &p.b.wg.checker;
+    struct ml_wg_source s = p.a.addr;
+    for (int i = 0; i < ML_CFG_WG_RATE_SLOTS; i++) {
+        s.addr.ip.b[14] = (uint8_t)(i + 1);
+        assert_true(ml_wg_checker_allow(c, p.now, &s));
+    }
+    s.addr.ip.b[14] = 200;
+    assert_false(ml_wg_checker_allow(c, p.now, &s));
+    p.now += ML_SEC(1) + 1;
+    assert_true(ml_wg_checker_allow(c, p.now, &s));
+}
+
+static void D5_stamps_rise_strictly_also_across_a_power_cycle_with_the_clock_reset(void **state)
+{
+    (void)state;
+    uint8_t mark[12], last[12], stamp[12];
+    struct ml_wg_tai64n t;
+    ml_wg_tai_init(&t, 0, NULL, 0);
+    assert_false(ml_wg_tai_is_ready(&t, 0));
+    memset(last, 0, sizeof last);
+    for (int boot = 0; boot < 5; boot++) {
+        /* Within the first second after each boot, clock at zero again. */
+        ml_time now = ML_MSEC(200);
+        if (boot > 0) {
+            ml_wg_tai_init(&t, 0, mark, 0);
+        }
+        assert_true(ml_wg_tai_poll_mark(&t, now, mark));
+        ml_wg_tai_stored(&t, true);
+        for (int i = 0; i < 200; i++) {
+            assert_true(ml_wg_tai_is_ready(&t, now));
+            ml_wg_tai_stamp(&t, now, stamp);
+            assert_true(memcmp(stamp, last, 12) > 0);
+            assert_int_equal(ml_get_be32(stamp + 8) & 0xffffff, 0);
+            assert_true(ml_get_be32(stamp + 8) < 1000000000);
+            memcpy(last, stamp, 12);
+            now += i % 3 ? ML_MSEC(4) : 0;
+        }
+    }
+}
+
+static void D5_a_rebooted_device_with_its_clock_at_zero_is_answered_within_a_second(void **state)
+{
+    (void)state;
+    uint8_t mark[12];
+    /* A real clock was known before, so the stamps were far ahead of what a reset clock shows. */
+    ml_wg_set_wall(&p.a.wg, p.now, UINT64_C(1790000000000));
+    assert_true(ml_wg_poll_clock(&p.a.wg, p.now, mark));
+    ml_wg_clock_stored(&p.a.wg, true);
+    handshake(&p.a, &p.b, p.now);
+
+    ml_private_key priv = p.a.priv;
+    ml_node_key pub = p.a.pub;
+    p.now += ML_SEC(6); /* on B's clock; A's starts again */
+    ml_time a_now = ML_MSEC(300);
+    side_init(&p.a, a_now, 77, mark);
+    p.a.priv = priv;
+    p.a.pub = pub;
+    ml_wg_set_key(&p.a.wg, &priv);
+    assert_true(ml_wg_peer_open(&p.a.wg, SLOT, &p.b.pub));
+    ml_wg_peer_connect(&p.a.wg, a_now, SLOT);
+    struct pkt init = must_take(&p.a, a_now, 148);
+    struct pkt resp = must_answer(&p.b, p.now, &p.a, &init);
+    assert_int_equal(give(&p.a, a_now, &p.b, &resp).type, ML_WG_IN_HANDSHAKE);
+}
+
+static void D6_an_initiation_with_an_old_or_equal_stamp_or_within_20_ms_is_ignored(void **state)
+{
+    (void)state;
+    ml_wg_peer_connect(&p.a.wg, p.now, SLOT);
+    struct pkt first = must_take(&p.a, p.now, 148);
+    ml_time first_at = p.now;
+    p.now += ML_SEC(6);
+    ml_wg_peer_connect(&p.a.wg, p.now, SLOT);
+    struct pkt second = must_take(&p.a, p.now, 148);
+    p.now += ML_SEC(6);
+    ml_wg_peer_connect(&p.a.wg, p.now, SLOT);
+    struct pkt third = must_take(&p.a, p.now, 148);
+    assert_true(p.now > first_at);
+
+    (void)must_answer(&p.b, p.now, &p.a, &second);
+    struct ml_wg_in res = give(&p.b, p.now + ML_MSEC(10), &p.a, &third);
+    assert_int_equal(ml_wg_accept(&p.b.wg, p.now + ML_MSEC(10), SLOT, &res), ML_DROP_WG_FLOOD);
+    assert_int_equal(res.len, 0);
+    p.now += ML_SEC(1);
+    res = give(&p.b, p.now, &p.a, &second);
+    assert_int_equal(ml_wg_accept(&p.b.wg, p.now, SLOT, &res), ML_DROP_WG_OLD_TIMESTAMP);
+    res = give(&p.b, p.now, &p.a, &first);
+    assert_int_equal(ml_wg_accept(&p.b.wg, p.now, SLOT, &res), ML_DROP_WG_OLD_TIMESTAMP);
+    (void)must_answer(&p.b, p.now, &p.a, &third);
+}
+
+static void D7_the_responder_waits_for_a_packet_and_the_initiator_sends_one_at_once(void **state)
+{
+    (void)state;
+    ml_wg_peer_connect(&p.a.wg, p.now, SLOT);
+    struct pkt init = must_take(&p.a, p.now, 148);
+    struct pkt resp = must_answer(&p.b, p.now, &p.a, &init);
+    /* The responder has keys, but its packets wait. */
+    must_stage(&p.b, p.now, 60);
+    assert_silent(&p.b, p.now);
+    p.now += ML_MSEC(100);
+    assert_int_equal(give(&p.a, p.now, &p.b, &resp).type, ML_WG_IN_HANDSHAKE);
+    struct pkt keep = must_take(&p.a, p.now, 32);
+    assert_true(give(&p.b, p.now, &p.a, &keep).first_on_session);
+    assert_int_equal(events(&p.b), 1u << ML_WG_EV_ESTABLISHED);
+    struct pkt data = must_take(&p.b, p.now, 32 + 64);
+    struct ml_wg_in res = give(&p.a, p.now, &p.b, &data);
+    assert_int_equal(res.type, ML_WG_IN_DATA);
+    assert_int_equal(res.len, 60);
+}
+
+static void staged_data_takes_the_place_of_the_first_keepalive(void **state)
+{
+    (void)state;
+    must_stage(&p.a, p.now, 100);
+    struct pkt init = must_take(&p.a, p.now, 148);
+    struct pkt resp = must_answer(&p.b, p.now, &p.a, &init);
+    (void)give(&p.a, p.now, &p.b, &resp);
+    struct pkt data = must_take(&p.a, p.now, 32 + 112);
+    assert_silent(&p.a, p.now);
+    assert_int_equal(give(&p.b, p.now, &p.a, &data).len, 100);
+}
+
+static void a_packet_sealed_on_the_established_event_goes_before_staged_data(void **state)
+{
+    (void)state;
+    uint16_t slot;
+    must_stage(&p.a, p.now, 100);
+    struct pkt init = must_take(&p.a, p.now, 148);
+    struct pkt resp = must_answer(&p.b, p.now, &p.a, &init);
+    (void)give(&p.a, p.now, &p.b, &resp);
+    assert_int_equal(ml_wg_poll_event(&p.a.wg, &slot), ML_WG_EV_ESTABLISHED);
+    assert_int_equal(slot, SLOT);
+    struct pkt priority = must_seal(&p.a, p.now, 53);
+    struct pkt data = must_take(&p.a, p.now, 32 + 112);
+    assert_int_equal(ml_get_le64(priority.b + 8), 0);
+    assert_int_equal(ml_get_le64(data.b + 8), 1);
+}
+
+static void D8_replayed_and_duplicated_packets_are_delivered_once(void **state)
+{
+    (void)state;
+    static struct pkt all[300];
+    handshake(&p.a, &p.b, p.now);
+    for (int i = 0; i < 300; i++) {
+        all[i] = must_seal(&p.a, p.now, 40);
+    }
+    int delivered = 0;
+    for (int i = 0; i < 300; i += 2) { /* one path, then the other, late and out of order */
+        delivered += give(&p.b, p.now, &p.a, &all[i]).type == ML_WG_IN_DATA;
+    }
+    for (int i = 299; i >= 0; i--) {
+        struct ml_wg_in res = give(&p.b, p.now, &p.a, &all[i]);
+        delivered += res.type == ML_WG_IN_DATA;
+        assert_true(res.type == ML_WG_IN_DATA || res.drop == ML_DROP_WG_REPLAY);
+    }
+    assert_int_equal(delivered, 300);
+    assert_int_equal(give(&p.b, p.now, &p.a, &all[7]).drop, ML_DROP_WG_REPLAY);
+}
+
+static void a_forged_packet_does_not_move_the_window(void **state)
+{
+    (void)state;
+    handshake(&p.a, &p.b, p.now);
+    struct pkt good = must_seal(&p.a, p.now, 40);
+    struct pkt forged = good;
+    ml_put_le64(forged.b + 8, 100000);
+    assert_int_equal(give(&p.b, p.now, &p.a, &forged).drop, ML_DROP_WG_BAD_AUTH);
+    forged = good;
+    forged.b[20] ^= 1;
+    assert_int_equal(give(&p.b, p.now, &p.a, &forged).drop, ML_DROP_WG_BAD_AUTH);
+    assert_int_equal(give(&p.b, p.now, &p.a, &good).type, ML_WG_IN_DATA);
+}
+
+/* Exchanges a packet each way, so that no other timer interferes. */
+static void chat(ml_time now)
+{
+    struct pkt x = must_seal(&p.a, now, 40);
+    (void)give(&p.b, now, &p.a, &x);
+    x = must_seal(&p.b, now, 40);
+    (void)give(&p.a, now, &p.b, &x);
+}
+
+static void D9_the_initiator_rekeys_on_send_after_120_s_and_the_responder_never_by_age(void **state)
+{
+    (void)state;
+    handshake(&p.a, &p.b, p.now);
+    ml_time start = p.now;
+    for (int t = 5; t <= 120; t += 5) {
+        chat(start + ML_SEC(t));
+        assert_silent(&p.a, start + ML_SEC(t));
+        assert_silent(&p.b, start + ML_SEC(t));
+    }
+    p.now = start + ML_SEC(121);
+    struct pkt x = must_seal(&p.b, p.now, 40);
+    (void)give(&p.a, p.now, &p.b, &x);
+    assert_silent(&p.b, p.now);
+    assert_silent(&p.a, p.now);
+    x = must_seal(&p.a, p.now, 40);
+    (void)give(&p.b, p.now, &p.a, &x);
+    (void)must_take(&p.a, p.now, 148);
+    assert_silent(&p.b, p.now);
+}
+
+static void D9_the_initiator_rekeys_on_receive_after_165_s_once(void **state)
+{
+    (void)state;
+    handshake(&p.a, &p.b, p.now);
+    ml_time start = p.now;
+    p.now = start + ML_SEC(165);
+    struct pkt x = must_seal(&p.b, p.now, 40);
+    (void)give(&p.a, p.now, &p.b, &x);
+    assert_silent(&p.a, p.now);
+    p.now = start + ML_SEC(165) + ML_MSEC(1);
+    x = must_seal(&p.b, p.now, 40);
+    (void)give(&p.a, p.now, &p.b, &x);
+    (void)must_take(&p.a, p.now, 148);
+    assert_true(p.a.peers[SLOT].timers.has_refreshed);
+    /* Received by the responder of a session as old: nothing. */
+    x = must_seal(&p.a, p.now, 40);
+    /* The send itself asks again, within 5 s of the last initiation: refused. */
+    (void)give(&p.b, p.now, &p.a, &x);
+    assert_silent(&p.b, p.now);
+    assert_silent(&p.a, p.now);
+}
+
+static void D9_nothing_is_sent_or_accepted_on_a_keypair_older_than_180_s(void **state)
+{
+    (void)state;
+    handshake(&p.a, &p.b, p.now);
+    ml_time start = p.now;
+    struct pkt in_time = must_seal(&p.a, start + ML_SEC(179), 40);
+    struct pkt late = must_seal(&p.a, start + ML_SEC(179), 40);
+    assert_int_equal(give(&p.b, start + ML_SEC(180), &p.a, &in_time).type, ML_WG_IN_DATA);
+    assert_int_equal(give(&p.b, start + ML_SEC(180) + 1, &p.a, &late).drop, ML_DROP_WG_EXPIRED);
+    assert_true(ml_wg_peer_has_session(&p.b.wg, start + ML_SEC(180) - 1, SLOT));
+    assert_false(ml_wg_peer_has_session(&p.b.wg, start + ML_SEC(180), SLOT));
+    must_stage(&p.b, start + ML_SEC(180), 40);
+    (void)must_take(&p.b, start + ML_SEC(180), 148);
+}
+
+static void packets_in_flight_at_a_rekey_still_arrive_once_on_the_previous_keypair(void **state)
+{
+    (void)state;
+    handshake(&p.a, &p.b, p.now);
+    struct pkt seen = must_seal(&p.a, p.now, 40);
+    struct pkt flying = must_seal(&p.a, p.now, 44);
+    assert_int_equal(give(&p.b, p.now, &p.a, &seen).type, ML_WG_IN_DATA);
+    p.now += ML_SEC(6);
+    handshake(&p.a, &p.b, p.now);
+    assert_int_equal(give(&p.b, p.now, &p.a, &flying).type, ML_WG_IN_DATA);
+    assert_int_equal(give(&p.b, p.now, &p.a, &flying).drop, ML_DROP_WG_REPLAY);
+    assert_int_equal(give(&p.b, p.now, &p.a, &seen).drop, ML_DROP_WG_REPLAY);
+    /* The other way round the responder's old packets still open too. */
+    p.now += ML_SEC(6);
+    struct pkt old = must_seal(&p.b, p.now, 48);
+    handshake(&p.a, &p.b, p.now);
+    assert_int_equal(give(&p.a, p.now, &p.b, &old).type, ML_WG_IN_DATA);
+    /* Two rekeys on, that keypair is gone. */
+    struct pkt older = must_seal(&p.b, p.now, 48);
+    p.now += ML_SEC(6);
+    handshake(&p.a, &p.b, p.now);
+    p.now += ML_SEC(6);
+    handshake(&p.a, &p.b, p.now);
+    assert_int_equal(give(&p.a, p.now, &p.b, &older).drop, ML_DROP_WG_UNKNOWN_INDEX);
+}
+
+static void D10_initiation_retries_are_5_s_to_5_34_s_apart_and_stop_with_the_waiting_packets_freed(void **state)
+{
+    (void)state;
+    ml_time first = p.now, last = p.now;
+    int sent = 1;
+    must_stage(&p.a, p.now, 40);
+    must_stage(&p.a, p.now, 40);
+    (void)must_take(&p.a, p.now, 148);
+    while ((events(&p.a) & (1u << ML_WG_EV_GAVE_UP)) == 0) {
+        assert_true(ml_wg_deadline(&p.a.wg) > p.now);
+        p.now = ml_wg_deadline(&p.a.wg);
+        assert_in_range(p.now - last, ML_MSEC(5000), ML_MSEC(5333));
+        ml_wg_on_time(&p.a.wg, p.now);
+        struct pkt x;
+        if (take(&p.a, p.now, &x)) {
+            assert_int_equal(x.len, 148);
+            last = p.now;
+            sent++;
+        }
+    }
+    assert_int_equal(sent, 20);
+    assert_in_range(last - first, ML_SEC(90), ML_SEC(102));
+    assert_int_equal(p.a.wg.counters.gave_up_dropped, 2);
+    assert_int_equal(p.a.peers[SLOT].stage_count, 0);
+    assert_silent(&p.a, p.now + ML_SEC(60));
+}
+
+static void D11_one_keepalive_follows_10_s_after_received_data_when_nothing_was_sent(void **state)
+{
+    (void)state;
+    handshake(&p.a, &p.b, p.now);
+    ml_time start = p.now;
+    for (int t = 0; t < 9; t += 4) {
+        struct pkt x = must_seal(&p.a, start + ML_SEC(t), 40);
+        (void)give(&p.b, start + ML_SEC(t), &p.a, &x);
+    }
+    ml_wg_on_time(&p.b.wg, start + ML_SEC(10) - 1);
+    assert_silent(&p.b, start + ML_SEC(10) - 1);
+    p.now = start + ML_SEC(10);
+    ml_wg_on_time(&p.b.wg, p.now);
+    struct pkt keep = must_take(&p.b, p.now, 32);
+    assert_silent(&p.b, p.now);
+    assert_int_equal(give(&p.a, p.now, &p.b, &keep).type, ML_WG_IN_KEEPALIVE);
+    for (int t = 11; t < 40; t++) {
+        ml_wg_on_time(&p.b.wg, start + ML_SEC(t));
+        assert_silent(&p.b, start + ML_SEC(t));
+        ml_wg_on_time(&p.a.wg, start + ML_SEC(t));
+        assert_silent(&p.a, start + ML_SEC(t)); /* the keepalive is an answer, and asks for none */
+    }
+}
+
+static void D11_a_handshake_follows_15_s_after_sent_data_when_nothing_was_received(void **state)
+{
+    (void)state;
+    handshake(&p.a, &p.b, p.now);
+    p.now += ML_SEC(7);
+    ml_time start = p.now;
+    (void)must_seal(&p.a, p.now, 40);
+    (void)must_seal(&p.a, p.now + ML_SEC(3), 40);
+    while (ml_wg_deadline(&p.a.wg) < start + ML_SEC(15)) {
+        ml_wg_on_time(&p.a.wg, ml_wg_deadline(&p.a.wg));
+        assert_silent(&p.a, start + ML_SEC(15) - 1);
+    }
+    p.now = ml_wg_deadline(&p.a.wg);
+    assert_in_range(p.now - start, ML_MSEC(15000), ML_MSEC(15333));
+    ml_wg_on_time(&p.a.wg, p.now);
+    (void)must_take(&p.a, p.now, 148);
+}
+
+static void sent_data_that_was_answered_starts_no_handshake(void **state)
+{
+    (void)state;
+    handshake(&p.a, &p.b, p.now);
+    chat(p.now);
+    p.now += ML_SEC(16);
+    ml_wg_on_time(&p.a.wg, p.now);
+    struct pkt keep = must_take(&p.a, p.now, 32);
+    assert_int_equal(keep.len, 32);
+    assert_silent(&p.a, p.now);
+}
+
+static void D12_plaintext_is_padded_to_16_but_never_beyond_1280_and_padding_is_removed(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t len, sealed;
+    } cases[] = {{20, 64}, {32, 64}, {33, 80}, {1264, 1296}, {1265, 1312}, {1273, 1312}, {1279, 1312}, {1280, 1312}};
+    handshake(&p.a, &p.b, p.now);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct pkt want = ip4(cases[i].len);
+        struct pkt x = must_seal(&p.a, p.now, cases[i].len);
+        assert_int_equal(x.len, cases[i].sealed);
+        struct ml_wg_in res = give(&p.b, p.now, &p.a, &x);
+        assert_int_equal(res.type, ML_WG_IN_DATA);
+        assert_int_equal(res.len, cases[i].len);
+        assert_memory_equal(res.data, want.b, want.len);
+    }
+    struct pkt big = ip4(1281), out;
+    assert_int_equal(ml_wg_seal(&p.a.wg, p.now, SLOT, big.b, 1281, out.b, sizeof out.b, &out.len), ML_WG_REFUSED);
+}
+
+static void sealing_in_place_and_from_elsewhere_give_the_same_bytes(void **state)
+{
+    (void)state;
+    handshake(&p.a, &p.b, p.now);
+    struct side copy;
+    memcpy(&copy, &p.a, sizeof copy);
+    copy.wg.peers = copy.peers;
+    copy.wg.stage = copy.stage;
+    struct pkt x = must_seal(&p.a, p.now, 77);
+    struct pkt y = {.len = 0};
+    struct pkt in = ip4(77);
+    memcpy(y.b + 16, in.b, 77);
+    assert_int_equal(ml_wg_seal(&copy.wg, p.now, SLOT, y.b + 16, 77, y.b, 32 + 80, &y.len), ML_WG_SEALED);
+    assert_int_equal(x.len, y.len);
+    assert_memory_equal(x.b, y.b, x.len);
+    assert_int_equal(ml_wg_seal(&copy.wg, p.now, SLOT, y.b + 16, 77, y.b, 32 + 79, &y.len), ML_WG_REFUSED);
+}
+
+static void an_inner_packet_whose_length_field_lies_is_dropped_but_counts_as_received(void **state)
+{
+    (void)state;
+    handshake(&p.a, &p.b, p.now);
+    struct pkt in = ip4(40), out;
+    ml_put_be16(in.b + 2, 49); /* padded to 48 */
+    assert_int_equal(ml_wg_seal(&p.a.wg, p.now, SLOT, in.b, 40, out.b, sizeof out.b, &out.len), ML_WG_SEALED);
+    struct ml_wg_in res = give(&p.b, p.now, &p.a, &out);
+    assert_int_equal(res.drop, ML_DROP_MALFORMED);
+    assert_int_equal(res.slot, SLOT);
+    assert_int_equal(p.b.peers[SLOT].timers.keepalive_at, p.now + ML_SEC(10));
+}
+
+static void D13_unknown_keys_and_unknown_indices_produce_no_traffic(void **state)
+{
+    (void)state;
+    static struct side stranger;
+    side_init(&stranger, p.now, 99, NULL);
+    assert_true(ml_wg_peer_open(&stranger.wg, SLOT, &p.b.pub));
+    ml_wg_peer_connect(&stranger.wg, p.now, SLOT);
+    struct pkt init = must_take(&stranger, p.now, 148);
+    struct ml_wg_in res = give(&p.b, p.now, &stranger, &init);
+    assert_int_equal(res.type, ML_WG_IN_INITIATION);
+    assert_memory_equal(res.key.b, stranger.pub.b, 32); /* the owner finds it in no netmap */
+    ml_wg_refuse(&p.b.wg);
+    assert_int_equal(res.len, 0);
+    assert_silent(&p.b, p.now);
+    /* Nor does a slot of somebody else take it. */
+    res = give(&p.b, p.now, &stranger, &init);
+    assert_int_equal(ml_wg_accept(&p.b.wg, p.now, SLOT, &res), ML_DROP_WG_UNEXPECTED);
+    assert_null(res.data);
+
+    handshake(&p.a, &p.b, p.now);
+    struct pkt x = must_seal(&p.a, p.now, 40);
+    for (int i = 4; i < 8; i++) {
+        struct pkt bad = x;
+        bad.b[i] ^= 0x10;
+        assert_int_equal(give(&p.b, p.now, &p.a, &bad).drop, ML_DROP_WG_UNKNOWN_INDEX);
+    }
+    struct pkt zero = x;
+    memset(zero.b + 4, 0, 4);
+    assert_int_equal(give(&p.b, p.now, &p.a, &zero).type, ML_WG_IN_DROP);
+    struct pkt resp = {.len = 92};
+    ml_put_le32(resp.b, 2);
+    struct ml_wg_cookie k;
+    ml_wg_cookie_init(&k);
+    ml_wg_cookie_add_macs(&k, p.now, p.b.pub.b, resp.b, 92);
+    assert_int_equal(give(&p.b, p.now, &p.a, &resp).drop, ML_DROP_WG_UNEXPECTED);
+    struct pkt cookie = {.len = 64};
+    ml_put_le32(cookie.b, 3);
+    assert_int_equal(give(&p.b, p.now, &p.a, &cookie).drop, ML_DROP_WG_UNKNOWN_INDEX);
+    assert_silent(&p.b, p.now);
+}
+
+static void an_initiation_that_only_names_a_known_key_does_not_verify(void **state)
+{
+    (void)state;
+    /* The stranger writes the static key of A; it lacks A's private key. */
+    static struct side liar;
+    side_init(&liar, p.now, 98, NULL);
+    memcpy(liar.wg.id.pub, p.a.pub.b, 32);
+    assert_true(ml_wg_peer_open(&liar.wg, SLOT, &p.b.pub));
+    ml_wg_peer_connect(&liar.wg, p.now, SLOT);
+    struct pkt init = must_take(&liar, p.now, 148);
+    struct ml_wg_in res = give(&p.b, p.now, &liar, &init);
+    assert_int_equal(res.type, ML_WG_IN_INITIATION);
+    assert_memory_equal(res.key.b, p.a.pub.b, 32);
+    assert_int_equal(ml_wg_verify(&p.b.wg), ML_DROP_WG_BAD_AUTH);
+    res = give(&p.b, p.now, &liar, &init);
+    assert_int_equal(ml_wg_accept(&p.b.wg, p.now, SLOT, &res), ML_DROP_WG_BAD_AUTH);
+    /* The real one verifies, before and without a slot. */
+    ml_wg_peer_connect(&p.a.wg, p.now, SLOT);
+    init = must_take(&p.a, p.now, 148);
+    res = give(&p.b, p.now, &p.a, &init);
+    assert_int_equal(ml_wg_verify(&p.b.wg), ML_DROP_NONE);
+    assert_int_equal(ml_wg_accept(&p.b.wg, p.now, SLOT, &res), ML_DROP_NONE);
+}
+
+static void two_sides_that_start_at_once_both_get_through_without_a_retry(void **state)
+{
+    (void)state;
+    must_stage(&p.a, p.now, 40);
+    must_stage(&p.b, p.now, 40);
+    struct pkt ia = must_take(&p.a, p.now, 148), ib = must_take(&p.b, p.now, 148);
+    struct pkt rb = must_answer(&p.b, p.now, &p.a, &ia), ra = must_answer(&p.a, p.now, &p.b, &ib);
+    assert_int_equal(give(&p.a, p.now, &p.b, &rb).type, ML_WG_IN_HANDSHAKE);
+    assert_int_equal(give(&p.b, p.now, &p.a, &ra).type, ML_WG_IN_HANDSHAKE);
+    struct pkt da = must_take(&p.a, p.now, 80), db = must_take(&p.b, p.now, 80);
+    assert_int_equal(give(&p.b, p.now, &p.a, &da).type, ML_WG_IN_DATA);
+    assert_int_equal(give(&p.a, p.now, &p.b, &db).type, ML_WG_IN_DATA);
+    chat(p.now);
+    assert_silent(&p.a, p.now);
+    assert_silent(&p.b, p.now);
+}
+
+static void keys_are_wiped_540_s_after_the_last_session_and_the_owner_is_told(void **state)
+{
+    (void)state;
+    handshake(&p.a, &p.b, p.now);
+    ml_time start = p.now;
+    ml_wg_on_time(&p.a.wg, start + ML_SEC(540) - 1);
+    assert_int_equal(events(&p.a), 0);
+    assert_int_not_equal(p.a.peers[SLOT].session.current.local_index, 0);
+    ml_wg_on_time(&p.a.wg, start + ML_SEC(540));
+    assert_int_equal(events(&p.a), 1u << ML_WG_EV_DEAD);
+    static const struct ml_wg_keypair none;
+    assert_memory_equal(&p.a.peers[SLOT].session.current, &none, sizeof none);
+    assert_int_equal(ml_wg_deadline(&p.a.wg), ML_NEVER);
+    assert_true(ml_wg_peer_is_open(&p.a.wg, SLOT));
+}
+
+static void a_packet_staged_behind_a_lost_response_gets_an_initiation_after_5_s(void **state)
+{
+    (void)state;
+    ml_wg_peer_connect(&p.a.wg, p.now, SLOT);
+    struct pkt init = must_take(&p.a, p.now, 148);
+    (void)must_answer(&p.b, p.now, &p.a, &init); /* and A is gone */
+    must_stage(&p.b, p.now + ML_SEC(1), 40);
+    assert_silent(&p.b, p.now + ML_SEC(1));
+    ml_time at = ml_wg_deadline(&p.b.wg);
+    assert_in_range(at - p.now, ML_MSEC(5000), ML_MSEC(5333));
+    ml_wg_on_time(&p.b.wg, at);
+    (void)must_take(&p.b, at, 148);
+}
+
+static void waiting_packets_are_bounded_newest_kept_and_counted(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 5; i++) {
+        must_stage(&p.a, p.now, 40 + 16 * i);
+    }
+    assert_int_equal(p.a.wg.counters.staged_dropped, 2); /* three a peer */
+    ml_node_key other = {{9}};
+    assert_true(ml_wg_peer_open(&p.a.wg, 2, &other));
+    struct pkt in = ip4(100), out;
+    for (int i = 0; i < 2; i++) { /* the pool has four: the second takes the oldest of the other peer */
+        assert_int_equal(ml_wg_seal(&p.a.wg, p.now, 2, in.b, 100, out.b, sizeof out.b, &out.len), ML_WG_STAGED);
+    }
+    assert_int_equal(p.a.wg.counters.staged_dropped, 3);
+    assert_int_equal(p.a.peers[SLOT].stage_count, 2);
+    ml_wg_peer_close(&p.a.wg, 2);
+    struct pkt init = must_take(&p.a, p.now, 148);
+    struct pkt resp = must_answer(&p.b, p.now, &p.a, &init);
+    (void)give(&p.a, p.now, &p.b, &resp);
+    (void)must_take(&p.a, p.now, 32 + 96);
+    (void)must_take(&p.a, p.now, 32 + 112);
+    assert_silent(&p.a, p.now);
+}
+
+static void initiations_wait_until_the_mark_of_the_clock_is_stored(void **state)
+{
+    (void)state;
+    uint8_t mark[12];
+    ml_wg_set_wall(&p.a.wg, p.now, UINT64_C(1800000000000)); /* a jump past the stored mark */
+    ml_wg_peer_connect(&p.a.wg, p.now, SLOT);
+    assert_silent(&p.a, p.now);
+    assert_true(ml_wg_poll_clock(&p.a.wg, p.now, mark));
+    assert_false(ml_wg_poll_clock(&p.a.wg, p.now, mark));
+    assert_silent(&p.a, p.now);
+    ml_wg_clock_stored(&p.a.wg, false); /* no storage: go on all the same */
+    (void)must_take(&p.a, p.now, 148);
+}
+
+static void a_new_private_key_ends_all_sessions_and_the_same_one_none(void **state)
+{
+    (void)state;
+    handshake(&p.a, &p.b, p.now);
+    ml_wg_set_key(&p.a.wg, &p.a.priv);
+    assert_true(ml_wg_peer_has_session(&p.a.wg, p.now, SLOT));
+    ml_private_key other;
+    ml_x25519_keygen(&other, &p.a.rng);
+    ml_wg_set_key(&p.a.wg, &other);
+    assert_false(ml_wg_peer_has_session(&p.a.wg, p.now, SLOT));
+    assert_true(ml_wg_peer_is_open(&p.a.wg, SLOT));
+    ml_wg_set_key(&p.a.wg, NULL);
+    struct pkt x = {.len = 148};
+    assert_int_equal(give(&p.a, p.now, &p.b, &x).drop, ML_DROP_NOT_READY);
+}
+
+static void an_expired_session_sends_no_more_and_the_next_packet_starts_a_handshake(void **state)
+{
+    (void)state;
+    handshake(&p.a, &p.b, p.now);
+    p.now += ML_SEC(6);
+    ml_wg_peer_expire(&p.a.wg, SLOT);
+    assert_false(ml_wg_peer_has_session(&p.a.wg, p.now, SLOT));
+    must_stage(&p.a, p.now, 40);
+    (void)must_take(&p.a, p.now, 148);
+}
+
+static void a_closed_slot_leaves_nothing_behind(void **state)
+{
+    (void)state;
+    must_stage(&p.a, p.now, 40);
+    ml_wg_peer_close(&p.a.wg, SLOT);
+    assert_silent(&p.a, p.now);
+    static const struct ml_wg_peer none;
+    assert_memory_equal(&p.a.peers[SLOT], &none, sizeof none);
+    assert_true(ml_wg_peer_open(&p.a.wg, SLOT, &p.b.pub));
+    handshake(&p.a, &p.b, p.now);
+    ml_wg_clear(&p.a.wg);
+    assert_memory_equal(&p.a.peers[SLOT], &none, sizeof none);
+}
+
+static void an_all_zero_peer_key_never_gets_an_initiation(void **state)
+{
+    (void)state;
+    ml_node_key zero = {{0}};
+    assert_true(ml_wg_peer_open(&p.a.wg, 0, &zero));
+    ml_wg_peer_connect(&p.a.wg, p.now, 0);
+    assert_silent(&p.a, p.now);
+}
+
+static void the_16_bit_slot_space_and_bad_configurations_are_checked(void **state)
+{
+    (void)state;
+    struct ml_wg wg;
+    struct ml_wg_peer peer;
+    struct ml_wg_cfg cfg = {.random = &p.a.rng, .peers = &peer, .peer_count = 1};
+    assert_int_equal(ml_wg_init(&wg, 0, &cfg), ML_OK);
+    assert_false(ml_wg_peer_open(&wg, 1, &p.b.pub));
+    ml_wg_set_key(&wg, &p.a.priv);
+    assert_true(ml_wg_peer_open(&wg, 0, &p.b.pub));
+    struct pkt in = ip4(40), out;
+    assert_int_equal(ml_wg_seal(&wg, 0, 0, in.b, 40, out.b, sizeof out.b, &out.len), ML_WG_DROPPED);
+    assert_int_equal(wg.counters.staged_dropped, 1);
+    cfg.peer_count = 0;
+    assert_int_equal(ml_wg_init(&wg, 0, &cfg), ML_ERR_ARG);
+    cfg.peer_count = 1;
+    cfg.random = NULL;
+    assert_int_equal(ml_wg_init(&wg, 0, &cfg), ML_ERR_ARG);
+}
+
+#define T(name) cmocka_unit_test_setup(name, setup)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        T(D2_messages_have_exact_lengths_and_zero_reserved_bytes),
+        T(D3_a_wrong_mac1_is_dropped_without_reply),
+        T(D4_under_load_a_cookie_is_sent_used_and_forgotten_after_120_s),
+        T(under_load_one_address_gets_bursts_of_five_and_twenty_a_second),
+        T(the_load_table_refuses_newcomers_when_full_and_forgets_after_a_second),
+        T(D5_stamps_rise_strictly_also_across_a_power_cycle_with_the_clock_reset),
+        T(D5_a_rebooted_device_with_its_clock_at_zero_is_answered_within_a_second),
+        T(D6_an_initiation_with_an_old_or_equal_stamp_or_within_20_ms_is_ignored),
+        T(D7_the_responder_waits_for_a_packet_and_the_initiator_sends_one_at_once),
+        T(staged_data_takes_the_place_of_the_first_keepalive),
+        T(a_packet_sealed_on_the_established_event_goes_before_staged_data),
+        T(D8_replayed_and_duplicated_packets_are_delivered_once),
+        T(a_forged_packet_does_not_move_the_window),
+        T(D9_the_initiator_rekeys_on_send_after_120_s_and_the_responder_never_by_age),
+        T(D9_the_initiator_rekeys_on_receive_after_165_s_once),
+        T(D9_nothing_is_sent_or_accepted_on_a_keypair_older_than_180_s),
+        T(packets_in_flight_at_a_rekey_still_arrive_once_on_the_previous_keypair),
+        T(D10_initiation_retries_are_5_s_to_5_34_s_apart_and_stop_with_the_waiting_packets_freed),
+        T(D11_one_keepalive_follows_10_s_after_received_data_when_nothing_was_sent),
+        T(D11_a_handshake_follows_15_s_after_sent_data_when_nothing_was_received),
+        T(sent_data_that_was_answered_starts_no_handshake),
+        T(D12_plaintext_is_padded_to_16_but_never_beyond_1280_and_padding_is_removed),
+        T(sealing_in_place_and_from_elsewhere_give_the_same_bytes),
+        T(an_inner_packet_whose_length_field_lies_is_dropped_but_counts_as_received),
+        T(D13_unknown_keys_and_unknown_indices_produce_no_traffic),
+        T(an_initiation_that_only_names_a_known_key_does_not_verify),
+        T(two_sides_that_start_at_once_both_get_through_without_a_retry),
+        T(keys_are_wiped_540_s_after_the_last_session_and_the_owner_is_told),
+        T(a_packet_staged_behind_a_lost_response_gets_an_initiation_after_5_s),
+        T(waiting_packets_are_bounded_newest_kept_and_counted),
+        T(initiations_wait_until_the_mark_of_the_clock_is_stored),
+        T(a_new_private_key_ends_all_sessions_and_the_same_one_none),
+        T(an_expired_session_sends_no_more_and_the_next_packet_starts_a_handshake),
+        T(a_closed_slot_leaves_nothing_behind),
+        T(an_all_zero_peer_key_never_gets_an_initiation),
+        T(the_16_bit_slot_space_and_bad_configurations_are_checked),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
