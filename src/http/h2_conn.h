@@ -75,7 +75,7 @@ struct ml_h2 {
     int32_t send_window, recv_window;
     uint32_t recv_credit;
     uint32_t peer_initial_window, peer_max_frame, peer_max_streams;
-    uint32_t goaway_last, fatal_code;
+    uint32_t goaway_code, fatal_code;
     struct ml_h2_frame frame; /* being read */
     uint32_t frame_left;      /* of its payload, padding included */
     uint32_t block_len;       /* of the header block being read */
