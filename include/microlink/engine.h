@@ -58,6 +58,7 @@ typedef struct ml_config {
     uint16_t max_sessions;       /**< Peers with a live WireGuard session or path state; 0 = min(max_peers, 16). */
     uint16_t max_regions;        /**< Relay regions kept from the DERP map; 0 = 32. */
     uint16_t max_rules;          /**< Packet filter entries (sources + destinations); 0 = 64. Over it: fail closed. */
+    uint16_t udp_port;           /**< The underlay's UDP port if the user fixed it, else 0: peers behind hard NATs then guess it. */
     uint8_t max_derp;            /**< Simultaneous relay connections, home included; 0 = 2, at most 8. */
     uint32_t out_queue_bytes;    /**< Room for packets waiting to be polled; 0 = 8192. */
     uint32_t stream_tx_bytes;    /**< Room per stream for bytes waiting to be written; 0 = 4096. */
@@ -221,7 +222,7 @@ typedef enum ml_event_type {
     ML_EV_STATE,        /**< ml_get_state() changed. */
     ML_EV_SELF,         /**< Own addresses or name changed: see ml_get_self(). */
     ML_EV_PEER_ADDED,   /**< `node_id`. */
-    ML_EV_PEER_CHANGED, /**< `node_id`. */
+    ML_EV_PEER_CHANGED, /**< `node_id`; 0: more changed than the event queue holds, read the table again. */
     ML_EV_PEER_REMOVED, /**< `node_id`. */
     ML_EV_LOGIN_URL,    /**< See ml_get_login_url(). */
     ML_EV_PROBLEM,      /**< ml_get_problem() changed (also to none). */

@@ -1,0 +1,563 @@
+/*
+ * The engine's memory, life and commands. See engine_priv.h for the other parts.
+ *
+ * All memory is one arena: the engine struct first, then what each module asked for, laid out by one function that serves
+ * both ml_mem_needed() (counting) and ml_init() (placing), so that the two cannot disagree.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "core/engine_priv.h"
+
+#include <stdalign.h>
+#include <string.h>
+
+#define DEFAULT_URL       "https://controlplane.tailscale.com"
+#define DEFAULT_PEERS     16
+#define DEFAULT_SLOTS     16
+#define DEFAULT_REGIONS   32
+#define DEFAULT_RULES     64
+#define DEFAULT_DERP      2
+#define DEFAULT_OUTQ      8192
+#define DEFAULT_STREAM_TX 4096
+#define MIN_OUTQ          (2 * (CORE_PACKET_MAX + sizeof(struct ml_outq_rec) + 8))
+
+/* ---- Memory ---- */
+
+struct arena {
+    uint8_t *base; /* NULL: count only */
+    size_t used;
+};
+
+static void *take(struct arena *a, size_t len)
+{
+    const size_t align = alignof(max_align_t);
+    size_t at = (a->used + align - 1) / align * align;
+    a->used = at + len;
+    return a->base ? a->base + at : NULL;
+}
+
+/* The configuration with every default filled in. */
+struct sizes {
+    uint16_t peers, slots, regions, rules, derp, stages, routes, flows;
+    uint32_t outq, tx;
+};
+
+static bool get_sizes(const ml_config *cfg, struct sizes *z)
+{
+    z->peers = cfg->max_peers ? cfg->max_peers : DEFAULT_PEERS;
+    z->slots = cfg->max_sessions ? cfg->max_sessions : (uint16_t)(z->peers < DEFAULT_SLOTS ? z->peers : DEFAULT_SLOTS);
+    z->regions = cfg->max_regions ? cfg->max_regions : DEFAULT_REGIONS;
+    z->rules = cfg->max_rules ? cfg->max_rules : DEFAULT_RULES;
+    z->derp = cfg->max_derp ? cfg->max_derp : DEFAULT_DERP;
+    z->outq = cfg->out_queue_bytes ? cfg->out_queue_bytes : DEFAULT_OUTQ;
+    z->tx = cfg->stream_tx_bytes ? cfg->stream_tx_bytes : DEFAULT_STREAM_TX;
+    /* A packet that waits for a session costs 1.3 KB; a host with much memory has many sessions too. */
+    z->stages = (uint16_t)(z->outq / 4096U < 4U ? 4U : (z->outq / 4096U > 256U ? 256U : z->outq / 4096U));
+    z->routes = (uint16_t)(z->slots < 16 ? 16 : z->slots);
+    z->flows = (uint16_t)(z->peers < 64 ? 64 : (z->peers > 512 ? 512 : z->peers));
+    return z->peers <= ML_MAP_MAX_PEERS && z->slots <= ML_WG_MAX_SLOTS && z->regions <= 1024 && z->derp <= ML_DERP_SLOTS_MAX &&
+           z->outq >= MIN_OUTQ && z->tx >= ML_DERP_TX_MIN && z->tx >= ML_CONTROL_TX_MIN;
+}
+
+struct layout {
+    struct ml_engine *ml;
+    struct ml_wg_peer *wg_peers;
+    struct ml_wg_stage *wg_stages;
+    struct ml_path_peer *path_peers;
+    struct ml_netcheck_region *netcheck_regions;
+    struct ml_derp_slot *derp_slots;
+    struct ml_derp_route *derp_routes;
+    struct core_slot *slots;
+    uint16_t *slot_of_peer;
+    uint32_t *scores;
+    uint8_t *derp_tx, *outq, *control_tx;
+    void *map, *regions, *filter;
+};
+
+static size_t lay_out(uint8_t *base, const struct sizes *z, struct layout *l)
+{
+    struct arena a = {.base = base};
+    const struct ml_map_cfg map_cfg = {.max_peers = z->peers};
+    const struct ml_filter_cfg filter_cfg = {.max_entries = z->rules, .max_flows = z->flows};
+    l->ml = take(&a, sizeof *l->ml);
+    l->wg_peers = take(&a, z->slots * sizeof *l->wg_peers);
+    l->wg_stages = take(&a, z->stages * sizeof *l->wg_stages);
+    l->path_peers = take(&a, z->slots * sizeof *l->path_peers);
+    l->netcheck_regions = take(&a, z->regions * sizeof *l->netcheck_regions);
+    l->derp_slots = take(&a, z->derp * sizeof *l->derp_slots);
+    l->derp_routes = take(&a, z->routes * sizeof *l->derp_routes);
+    l->slots = take(&a, z->slots * sizeof *l->slots);
+    l->slot_of_peer = take(&a, z->peers * sizeof *l->slot_of_peer);
+    l->scores = take(&a, z->regions * sizeof *l->scores);
+    l->derp_tx = take(&a, (size_t)z->derp * z->tx);
+    l->outq = take(&a, z->outq);
+    l->control_tx = take(&a, z->tx);
+    l->map = take(&a, ml_map_mem(&map_cfg));
+    l->regions = take(&a, ml_derp_table_mem(z->regions));
+    l->filter = take(&a, ml_filter_mem(&filter_cfg));
+    return a.used;
+}
+
+size_t ml_mem_needed(const ml_config *cfg)
+{
+    struct sizes z;
+    struct layout l;
+    if (!cfg || !get_sizes(cfg, &z)) {
+        return 0;
+    }
+    return lay_out(NULL, &z, &l);
+}
+
+static bool copy_str(char *dst, size_t cap, const char *src, const char *otherwise)
+{
+    const char *s = src && src[0] ? src : otherwise;
+    return ml_str_copy(dst, cap, s, strlen(s));
+}
+
+static void init_modules(struct ml_engine *ml, const struct sizes *z, const struct layout *l)
+{
+    ml_outq_init(&ml->outq, l->outq, z->outq);
+    ml_map_init(&ml->map, &(struct ml_map_cfg){.max_peers = z->peers}, l->map);
+    ml_derp_table_init(&ml->regions, z->regions, l->regions);
+    ml_filter_init(&ml->filter, &(struct ml_filter_cfg){.max_entries = z->rules, .max_flows = z->flows}, l->filter);
+    ml_filter_set_shields_up(&ml->filter, ml->is_shields_up);
+    ml_netcheck_init(&ml->netcheck, l->netcheck_regions, z->regions, &ml->random);
+    ml_netcheck_set_disabled(&ml->netcheck, ml->no_stun);
+    ml_path_init(
+        &ml->path,
+        &(struct ml_path_cfg){.rng = &ml->random, .no_disco = ml->no_disco, .no_derp = ml->no_derp, .no_stun = ml->no_stun},
+        l->path_peers, z->slots);
+    ml->derp_self = (struct ml_derp_self){.priv = &ml->identity.node, .pub = &ml->node_pub, .rng = &ml->random};
+    ml_derp_pool_init(&ml->derp, &(struct ml_derp_pool_cfg){.self = ml->derp_self,
+                                                            .slots = l->derp_slots,
+                                                            .slot_count = (uint8_t)z->derp,
+                                                            .tx = l->derp_tx,
+                                                            .tx_cap_each = z->tx,
+                                                            .routes = l->derp_routes,
+                                                            .route_count = z->routes});
+    ml->slots = l->slots;
+    ml->slot_of_peer = l->slot_of_peer;
+    ml->scores = l->scores;
+    ml->control_tx = l->control_tx;
+    ml->control_tx_len = z->tx;
+    for (uint16_t i = 0; i < z->slots; i++) {
+        ml->slots[i].peer = ML_PEER_NONE;
+    }
+    for (uint16_t i = 0; i < z->peers; i++) {
+        ml->slot_of_peer[i] = ML_PATH_NO_SLOT;
+    }
+}
+
+ml_err ml_init(ml_engine **out, void *mem, size_t len, const ml_config *cfg)
+{
+    struct sizes z;
+    struct layout l;
+    if (!out || !mem || !cfg || !cfg->random.fill || (uintptr_t)mem % alignof(max_align_t) != 0 || !get_sizes(cfg, &z)) {
+        return ML_ERR_ARG;
+    }
+    size_t need = lay_out(NULL, &z, &l);
+    if (len < need) {
+        return ML_ERR_NO_MEM;
+    }
+    if (!ml_crypto_init()) {
+        return ML_ERR_UNSUPPORTED;
+    }
+    memset(mem, 0, need);
+    lay_out(mem, &z, &l);
+    struct ml_engine *ml = l.ml;
+    ml->mem_len = need;
+    ml->random = cfg->random;
+    ml->log = (struct ml_log){.fn = cfg->log, .ctx = cfg->log_ctx, .level = cfg->log_level};
+    ml->capver = cfg->capability_version ? cfg->capability_version : ML_CAPVER_DEFAULT;
+    ml->max_peers = z.peers;
+    ml->max_slots = z.slots;
+    ml->max_derp = z.derp;
+    ml->udp_port = cfg->udp_port;
+    ml->build_unix_time = cfg->build_unix_time;
+    ml->no_derp = cfg->no_derp;
+    ml->no_disco = cfg->no_disco;
+    ml->no_stun = cfg->no_stun;
+    ml->is_ephemeral = cfg->ephemeral;
+    ml->is_shields_up = cfg->shields_up;
+#ifdef ML_TEST_HOOKS
+    ml->is_insecure_ok = cfg->insecure_tls_for_tests;
+#endif
+    if (!copy_str(ml->hostname, sizeof ml->hostname, cfg->hostname, "microlink") ||
+        !copy_str(ml->os, sizeof ml->os, cfg->os, "linux") || !copy_str(ml->auth_key, sizeof ml->auth_key, cfg->auth_key, "") ||
+        !ml_control_parse_url(cfg->control_url && cfg->control_url[0] ? cfg->control_url : DEFAULT_URL, &ml->url)) {
+        ml_wipe(mem, need);
+        return ML_ERR_ARG;
+    }
+    if (cfg->control_key && cfg->control_key[0]) {
+        if (!ml_key_parse(ML_KEY_PREFIX_MACHINE, cfg->control_key, strlen(cfg->control_key), ml->pinned_key.b)) {
+            ml_wipe(mem, need);
+            return ML_ERR_ARG;
+        }
+        ml->is_key_pinned = true;
+    }
+    init_modules(ml, &z, &l);
+    ml->wg_peers = l.wg_peers;
+    ml->wg_stages = l.wg_stages;
+    ml->wg_stage_count = z.stages;
+    *out = ml;
+    return ML_OK;
+}
+
+void ml_clear(ml_engine *ml)
+{
+    if (ml) {
+        ml_control_clear(&ml->control);
+        if (ml->has_wg) {
+            ml_wg_clear(&ml->wg);
+        }
+        ml_path_clear(&ml->path);
+        ml_wipe(ml, ml->mem_len);
+    }
+}
+
+/* ---- Small things every part uses ---- */
+
+void core_count(struct ml_engine *ml, ml_drop reason)
+{
+    if (reason != ML_DROP_NONE && reason < ML_DROP_COUNT) {
+        ml->stats.drop[reason]++;
+    }
+}
+
+void core_store(struct ml_engine *ml, ml_store_kind kind)
+{
+    ml->is_store_due[kind] = true;
+}
+
+void core_set_problem(struct ml_engine *ml, enum core_problem which, const char *text)
+{
+    char *at = ml->problems[which];
+    if (strcmp(at, text) == 0) {
+        return;
+    }
+    ml_str_copy(at, ML_TEXT_CAP, text, strlen(text));
+    if (text[0]) {
+        ml_log_text(&ml->log, ML_LOG_WARN, at);
+    }
+    core_mark(ml, CORE_MARK_PROBLEM);
+}
+
+void core_set_state(struct ml_engine *ml, ml_state state)
+{
+    if (ml->state != state) {
+        ml->state = state;
+        core_mark(ml, CORE_MARK_STATE);
+    }
+}
+
+int64_t core_unix_now(const struct ml_engine *ml, ml_time now)
+{
+    if (ml->wall_ms == 0) {
+        return 0;
+    }
+    return (int64_t)((ml->wall_ms + (now - ml->wall_at) / 1000U) / 1000U) + ml->control_offset_s;
+}
+
+bool core_is_live(const struct ml_engine *ml)
+{
+    return ml->is_started && ml->identity.has_node && !ml->is_locked && !ml->self.is_expired;
+}
+
+void core_drop_all(struct ml_engine *ml, ml_time now, bool forget)
+{
+    for (uint16_t i = 0; i < ml->max_slots; i++) {
+        core_slot_close(ml, i);
+    }
+    core_ping_fail_all(ml);
+    ml_derp_pool_set_home(&ml->derp, now, 0);
+    ml_derp_pool_reset(&ml->derp, now);
+    if (forget) {
+        ml_map_clear(&ml->map);
+        ml_filter_clear(&ml->filter);
+        memset(&ml->self, 0, sizeof ml->self);
+        memset(&ml->published, 0, sizeof ml->published);
+        for (uint16_t i = 0; i < ml->max_peers; i++) {
+            ml->slot_of_peer[i] = ML_PATH_NO_SLOT;
+        }
+        core_mark(ml, CORE_MARK_SELF);
+    }
+}
+
+void core_use_node_key(struct ml_engine *ml, ml_time now)
+{
+    if (!ml->identity.has_node) {
+        memset(&ml->node_pub, 0, sizeof ml->node_pub);
+        ml_wg_set_key(&ml->wg, NULL);
+        ml_derp_pool_reset(&ml->derp, now);
+        return;
+    }
+    ml_x25519_base(ml->node_pub.b, &ml->identity.node);
+    ml_wg_set_key(&ml->wg, &ml->identity.node);
+    ml_path_set_keys(&ml->path, &ml->node_pub, &ml->identity.disco);
+    /* A relay knows us by our node key. */
+    ml_derp_pool_reset(&ml->derp, now);
+}
+
+static enum ml_control_tri tri_of(enum ml_tri t)
+{
+    return t == ML_TRI_TRUE ? ML_CONTROL_TRUE : (t == ML_TRI_FALSE ? ML_CONTROL_FALSE : ML_CONTROL_UNKNOWN);
+}
+
+void core_publish(struct ml_engine *ml, ml_time now)
+{
+    const struct ml_netcheck_report *r = &ml->netcheck.report;
+    struct ml_control_published p = {0};
+    if (!ml->is_started) {
+        return;
+    }
+    p.disco = *ml_path_disco_key(&ml->path);
+    if (!ml->no_disco) {
+        for (uint8_t i = 0; i < ml->path.ep.count && i < ML_CONTROL_ENDPOINTS; i++) {
+            p.endpoints[i] = ml->path.ep.list[i].addr;
+            p.endpoint_types[i] = ml->path.ep.list[i].type;
+            p.endpoint_count++;
+        }
+    }
+    p.home_region = ml->no_derp ? 0 : ml->derp.home;
+    if (r->home_region) {
+        p.working_udp = r->udp ? ML_CONTROL_TRUE : ML_CONTROL_FALSE;
+        p.working_ipv6 = r->ip6 ? ML_CONTROL_TRUE : ML_CONTROL_FALSE;
+        p.mapping_varies = tri_of(r->mapping_varies);
+    }
+    for (uint16_t i = 0; i < ml->regions.region_count && p.latency_count < ML_CONTROL_LATENCIES; i++) {
+        uint32_t us = ml_netcheck_latency(&ml->netcheck, now, ml->regions.regions[i].id);
+        if (us) {
+            p.latency[p.latency_count++] = (struct ml_control_latency){.region = ml->regions.regions[i].id, .usec = us};
+        }
+    }
+    p.shields_up = ml->is_shields_up;
+    ml->published = p;
+    ml_control_set_published(&ml->control, now, &p);
+}
+
+/* ---- Stored state ---- */
+
+ml_err ml_load(ml_engine *ml, ml_store_kind kind, const uint8_t *buf, size_t len)
+{
+    if (!ml || !buf || ml->is_started) {
+        return ml && ml->is_started ? ML_ERR_STATE : ML_ERR_ARG;
+    }
+    switch (kind) {
+    case ML_STORE_IDENTITY:
+        if (!ml_store_read_identity(buf, len, &ml->identity)) {
+            return ML_ERR_CORRUPT;
+        }
+        ml->has_machine = true;
+        return ML_OK;
+    case ML_STORE_CLOCK:
+        return ml_store_read_clock(buf, len, ml->clock_mark) ? ML_OK : ML_ERR_CORRUPT;
+    case ML_STORE_CACHE:
+        return ml_store_read_cache(buf, len, &ml->cache) ? ML_OK : ML_ERR_CORRUPT;
+    case ML_STORE_COUNT:
+        break;
+    }
+    return ML_ERR_ARG;
+}
+
+void ml_handle_stored(ml_engine *ml, ml_time now, ml_store_kind kind, bool ok)
+{
+    (void)now;
+    if (!ml || kind >= ML_STORE_COUNT || !ml->is_store_busy[kind]) {
+        return;
+    }
+    ml->is_store_busy[kind] = false;
+    if (kind == ML_STORE_CLOCK) {
+        ml_wg_clock_stored(&ml->wg, ok);
+    }
+    core_set_problem(ml, CORE_PROBLEM_STORE,
+                     ok ? ""
+                        : "the state could not be stored: after a restart this device may be a new node; check the storage");
+}
+
+/* ---- Commands ---- */
+
+static ml_err start_control(struct ml_engine *ml, ml_time now)
+{
+    struct ml_control_cfg cfg = {.url = ml->url,
+                                 .capver = ml->capver,
+                                 .hostname = ml->hostname,
+                                 .os = ml->os,
+                                 .ephemeral = ml->is_ephemeral,
+                                 .random = &ml->random,
+                                 .log = &ml->log,
+                                 .machine_key = ml->identity.machine,
+                                 .tx = ml->control_tx,
+                                 .tx_len = ml->control_tx_len};
+    if (ml->is_key_pinned) {
+        cfg.server_key = ml->pinned_key;
+        cfg.server_key_is_pinned = true;
+    } else if (strcmp(ml->cache.control_host, ml->url.host) == 0) {
+        cfg.server_key = ml->cache.control_key;
+    }
+    bool ok = ml_control_init(&ml->control, &cfg);
+    ml_wipe(&cfg, sizeof cfg);
+    if (!ok) {
+        return ML_ERR_ARG;
+    }
+    if (ml->wall_ms) {
+        ml_control_set_wall_clock(&ml->control, now, ml->wall_ms + (now - ml->wall_at) / 1000U);
+    }
+    if (ml->auth_key[0] && !ml_control_set_auth_key(&ml->control, now, ml->auth_key)) {
+        return ML_ERR_ARG;
+    }
+    ml_wipe(ml->auth_key, sizeof ml->auth_key);
+    struct ml_control_identity id = {.node_key = ml->identity.node};
+    ml_control_start(&ml->control, now, ml->identity.has_node ? &id : NULL);
+    ml_wipe(&id, sizeof id);
+    return ML_OK;
+}
+
+/* Only now is the stored mark at hand, below which no timestamp may be given. Once: a later start goes on with the clock. */
+static ml_err start_wg(struct ml_engine *ml, ml_time now)
+{
+    static const uint8_t no_mark[ML_WG_STAMP_LEN] = {0};
+    if (!ml->has_wg) {
+        const struct ml_wg_cfg cfg = {.random = &ml->random,
+                                      .peers = ml->wg_peers,
+                                      .stage = ml->wg_stages,
+                                      .peer_count = ml->max_slots,
+                                      .stage_count = ml->wg_stage_count,
+                                      .tai_mark = memcmp(ml->clock_mark, no_mark, sizeof no_mark) != 0 ? ml->clock_mark : NULL,
+                                      .unix_sec = ml->build_unix_time};
+        ml_err err = ml_wg_init(&ml->wg, now, &cfg);
+        if (err != ML_OK) {
+            return err;
+        }
+        ml->has_wg = true;
+    }
+    if (ml->wall_ms) {
+        ml_wg_set_wall(&ml->wg, now, ml->wall_ms + (now - ml->wall_at) / 1000U);
+    }
+    return ML_OK;
+}
+
+ml_err ml_start(ml_engine *ml, ml_time now)
+{
+    if (!ml) {
+        return ML_ERR_ARG;
+    }
+    if (ml->is_started) {
+        return ML_ERR_STATE;
+    }
+    if (!ml->has_machine) {
+        ml_x25519_keygen(&ml->identity.machine, &ml->random);
+        ml_x25519_keygen(&ml->identity.disco, &ml->random);
+        ml->has_machine = true;
+        core_store(ml, ML_STORE_IDENTITY);
+    }
+    ml_x25519_base(ml->machine_pub.b, &ml->identity.machine);
+    ml_err err = start_wg(ml, now);
+    if (err == ML_OK) {
+        err = start_control(ml, now);
+    }
+    if (err != ML_OK) {
+        return err;
+    }
+    ml->is_started = true;
+    core_use_node_key(ml, now);
+    if (ml->cache.home_region) {
+        ml_netcheck_set_home(&ml->netcheck, ml->cache.home_region);
+    }
+    core_set_state(ml, ML_STATE_CONNECTING);
+    core_publish(ml, now);
+    return ML_OK;
+}
+
+ml_err ml_stop(ml_engine *ml, ml_time now)
+{
+    if (!ml) {
+        return ML_ERR_ARG;
+    }
+    if (!ml->is_started) {
+        return ML_ERR_STATE;
+    }
+    ml_control_stop(&ml->control, now);
+    core_drop_all(ml, now, false);
+    ml->is_started = false;
+    ml->is_map_poll_open = false;
+    core_set_state(ml, ML_STATE_STOPPED);
+    return ML_OK;
+}
+
+ml_err ml_logout(ml_engine *ml, ml_time now)
+{
+    if (!ml) {
+        return ML_ERR_ARG;
+    }
+    if (!ml->is_started) {
+        return ML_ERR_STATE;
+    }
+    core_drop_all(ml, now, true);
+    ml_control_logout(&ml->control, now);
+    return ML_OK;
+}
+
+ml_err ml_set_auth_key(ml_engine *ml, ml_time now, const char *auth_key)
+{
+    if (!ml || !auth_key) {
+        return ML_ERR_ARG;
+    }
+    if (!ml->is_started) {
+        return ml_str_copy(ml->auth_key, sizeof ml->auth_key, auth_key, strlen(auth_key)) ? ML_OK : ML_ERR_ARG;
+    }
+    return ml_control_set_auth_key(&ml->control, now, auth_key) ? ML_OK : ML_ERR_ARG;
+}
+
+void ml_set_wall_clock(ml_engine *ml, ml_time now, uint64_t unix_ms)
+{
+    if (!ml || unix_ms == 0) {
+        return;
+    }
+    ml->wall_ms = unix_ms;
+    ml->wall_at = now;
+    if (ml->is_started) {
+        ml_wg_set_wall(&ml->wg, now, unix_ms);
+        ml_control_set_wall_clock(&ml->control, now, unix_ms);
+        core_check_expiry(ml, now);
+    }
+}
+
+void ml_set_local_addrs(ml_engine *ml, ml_time now, const ml_addr *addrs, size_t count)
+{
+    bool has4 = false, has6 = false;
+    if (!ml || (count && !addrs)) {
+        return;
+    }
+    ml->local_addr_count = 0;
+    for (size_t i = 0; i < count && ml->local_addr_count < CORE_LOCAL_ADDRS; i++) {
+        ml->local_addrs[ml->local_addr_count++] = addrs[i];
+        has4 = has4 || ml_ip_is4(&addrs[i].ip);
+        has6 = has6 || ml_ip_is6(&addrs[i].ip);
+    }
+    ml_path_set_local_addrs(&ml->path, now, ml->local_addrs, ml->local_addr_count);
+    ml_netcheck_set_underlay(&ml->netcheck, has4, has6, ml->udp_port);
+}
+
+void ml_rebind(ml_engine *ml, ml_time now)
+{
+    if (!ml || !ml->is_started) {
+        return;
+    }
+    ml_log_text(&ml->log, ML_LOG_INFO, "underlay changed: checking relays, measuring again");
+    ml_path_rebind(&ml->path, now);
+    ml_netcheck_start(&ml->netcheck, now, true);
+    ml_derp_pool_check(&ml->derp, now);
+    ml_control_rebind(&ml->control, now);
+}
+
+ml_err ml_netcheck(ml_engine *ml, ml_time now)
+{
+    if (!ml) {
+        return ML_ERR_ARG;
+    }
+    if (!ml->is_started || ml->regions.region_count == 0) {
+        return ML_ERR_STATE;
+    }
+    ml_netcheck_start(&ml->netcheck, now, true);
+    return ML_OK;
+}

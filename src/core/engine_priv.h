@@ -1,0 +1,271 @@
+/*
+ * The inside of an engine: all its state, and what the files of core/ ask of each other.
+ *
+ *   engine.c  memory, init, start and stop, commands        slots.c   who of the peers has a session slot
+ *   streams.c TCP and TLS connections, relays               demux.c   datagrams and relayed packets in, IP packets in and out
+ *   apply.c   netmap deltas -> tables                       pump.c    polls, time, events
+ *   ping.c    pings asked for by the application            query.c   answers for status
+ *
+ * Private to core/.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef ML_CORE_ENGINE_PRIV_H
+#define ML_CORE_ENGINE_PRIV_H
+
+#include "base/log.h"
+#include "base/rng.h"
+#include "control/control.h"
+#include "core/outq.h"
+#include "core/store.h"
+#include "derp/derp_pool.h"
+#include "filter/filter.h"
+#include "map/derp_table.h"
+#include "map/netmap.h"
+#include "path/netcheck.h"
+#include "path/path.h"
+#include "route/route.h"
+#include "wg/wg.h"
+
+#define CORE_LOCAL_ADDRS         8
+#define CORE_AUTH_KEY_CAP        512
+#define CORE_PINGS               8
+#define CORE_PEER_EVENTS         32
+#define CORE_PONG_EVENTS         8
+#define CORE_TUNNEL_PING_TIMEOUT ML_SEC(10) /* TSMP and ICMP, as the official client waits */
+/* Room a packet needs in the output queue: the largest sealed one. */
+#define CORE_PACKET_MAX (ML_OVERLAY_MTU + ML_WG_DATA_OVERHEAD + 16)
+
+/* Which module a stream belongs to: the top four bits of an ml_stream_id. */
+enum core_stream_owner { CORE_STREAM_CONTROL = 1, CORE_STREAM_DERP = 2 };
+#define CORE_STREAM_ID(owner, local) (((uint32_t)(owner) << 28) | (local))
+#define CORE_STREAM_OWNER(id)        ((id) >> 28)
+#define CORE_STREAM_LOCAL(id)        ((id)&0x0fffffffu)
+
+/* A live peer: the same index is its slot in wg and path. */
+struct core_slot {
+    uint16_t peer;  /* slot in the netmap, ML_PEER_NONE = free */
+    bool has_heard; /* a packet has come out of the tunnel since the last rebind */
+    ml_time used_at;
+    ml_time handshake_at, last_rx_at; /* 0 = none yet */
+    uint64_t rx_bytes, tx_bytes;
+};
+
+struct core_ping {
+    bool is_used;
+    ml_ping_kind kind;
+    uint32_t token;
+    uint64_t node_id;
+    ml_time sent_at;
+    uint8_t nonce[8]; /* TSMP data; the first four bytes are ICMP identifier and sequence */
+};
+
+/* A relay connection's current life. */
+struct core_derp_stream {
+    uint16_t generation;
+    bool is_open;
+    bool is_asked; /* ML_OUT_STREAM_OPEN was given out and not closed since */
+    uint16_t region;
+    uint8_t node; /* which server of the region */
+    uint8_t pin[32];
+    char host_header[ML_DERP_HOST_CAP + 8];
+};
+
+/* Events without content of their own are marks: a slow reader sees each once. */
+enum {
+    CORE_MARK_STATE = 1 << 0,
+    CORE_MARK_SELF = 1 << 1,
+    CORE_MARK_LOGIN_URL = 1 << 2,
+    CORE_MARK_PROBLEM = 1 << 3,
+    CORE_MARK_NETCHECK = 1 << 4,
+    CORE_MARK_REJECTED = 1 << 5
+};
+
+/* Sources of a problem sentence, the most important first. */
+enum core_problem {
+    CORE_PROBLEM_LOCK,    /* Tailnet Lock is on */
+    CORE_PROBLEM_CONTROL, /* control's own sentence */
+    CORE_PROBLEM_EXPIRED,
+    CORE_PROBLEM_STORE,
+    CORE_PROBLEM_RELAY,
+    CORE_PROBLEM_RULES,  /* filter rules over the limit */
+    CORE_PROBLEM_PEERS,  /* more peers than slots */
+    CORE_PROBLEM_HEALTH, /* control's Health list, first entry */
+    CORE_PROBLEM_COUNT
+};
+
+struct core_self {
+    uint64_t node_id, user_id;
+    char name[ML_NAME_CAP];
+    char domain[ML_NAME_CAP];
+    char login[96];
+    ml_ip ip4, ip6;
+    ml_prefix addresses[ML_NODE_ADDRESSES];
+    uint8_t address_count;
+    int64_t key_expiry;
+    bool is_expired; /* control says so, or the clock does */
+    bool is_authorized;
+    bool is_known; /* a netmap named us */
+};
+
+struct ml_engine {
+    /* Configuration, copied. */
+    ml_random random;
+    struct ml_log log;
+    struct ml_control_url url;
+    char hostname[64];
+    char os[16];
+    char auth_key[CORE_AUTH_KEY_CAP]; /* until ml_start() gives it to control; wiped then */
+    uint16_t capver, max_peers, max_slots, max_derp;
+    uint16_t udp_port;
+    uint64_t build_unix_time;
+    bool no_derp, no_disco, no_stun, is_ephemeral, is_shields_up, is_insecure_ok, is_key_pinned;
+    ml_machine_key pinned_key;
+    size_t mem_len; /* of the whole arena, for wiping */
+
+    /* Who we are. */
+    struct ml_identity identity;
+    struct ml_cache cache;
+    ml_node_key node_pub;
+    ml_machine_key machine_pub;
+    bool has_machine; /* machine and disco key exist */
+    struct ml_derp_self derp_self;
+
+    /* Modules. */
+    struct ml_control control;
+    struct ml_wg wg;
+    struct ml_path path;
+    struct ml_netcheck netcheck;
+    struct ml_derp_pool derp;
+    struct ml_map map;
+    struct ml_derp_table regions;
+    struct ml_filter filter;
+    struct ml_route_prefs route_prefs;
+    struct ml_outq outq;
+
+    /* Memory given to modules at ml_start(). */
+    uint8_t *control_tx;
+    size_t control_tx_len;
+    struct ml_wg_peer *wg_peers;
+    struct ml_wg_stage *wg_stages;
+    uint16_t wg_stage_count;
+    bool has_wg;      /* ml_wg_init() was done */
+    uint32_t *scores; /* one for each region, for netcheck */
+
+    /* Live peers. */
+    struct core_slot *slots;
+    uint16_t *slot_of_peer; /* by netmap slot; ML_PATH_NO_SLOT = none */
+    struct core_derp_stream derp_streams[ML_DERP_SLOTS_MAX];
+
+    /* State. */
+    struct core_self self;
+    ml_state state;
+    bool is_started;
+    bool is_locked; /* Tailnet Lock is on: no traffic */
+    bool is_map_poll_open;
+    bool is_derp_map_open; /* between DERP_BEGIN and its end: the region table is in motion */
+    bool is_pop_due;       /* the front record of outq was handed out */
+    bool has_rules_changed, has_peers_changed;
+    bool is_expiry_told;      /* our own expiry was acted on */
+    ml_time wall_at;          /* when wall_ms was true; */
+    uint64_t wall_ms;         /* 0 = not known */
+    int64_t control_offset_s; /* control's clock - ours when over a minute apart */
+    ml_time expiry_check_at;
+    ml_addr local_addrs[CORE_LOCAL_ADDRS];
+    uint8_t local_addr_count;
+    struct ml_control_published published;
+
+    /* Outputs. */
+    ml_stream_open open_due; /* control asked for a close and an open at once */
+    bool has_open_due;
+    uint32_t marks;
+    struct {
+        uint64_t node_id;
+        uint8_t type;
+    } peer_events[CORE_PEER_EVENTS];
+    uint8_t peer_event_head, peer_event_count;
+    struct {
+        ml_event_type type;
+        ml_pong pong;
+    } pong_events[CORE_PONG_EVENTS];
+    uint8_t pong_event_head, pong_event_count;
+    ml_event reject;
+    struct core_ping pings[CORE_PINGS];
+    bool is_store_due[ML_STORE_COUNT], is_store_busy[ML_STORE_COUNT];
+    uint8_t clock_mark[12];
+    uint8_t store_buf[ML_STORE_MAX];
+    bool is_store_buf_secret;
+    char login_url[ML_TEXT_CAP];
+    char problems[CORE_PROBLEM_COUNT][ML_TEXT_CAP];
+    ml_stats stats;
+};
+
+/* engine.c */
+void core_count(struct ml_engine *ml, ml_drop reason);
+void core_store(struct ml_engine *ml, ml_store_kind kind);
+void core_set_problem(struct ml_engine *ml, enum core_problem which, const char *text);
+void core_set_state(struct ml_engine *ml, ml_state state);
+/** A new node key is in force (or none): every module that uses it is told. */
+void core_use_node_key(struct ml_engine *ml, ml_time now);
+/** Seconds since the Unix epoch, control's clock preferred; 0 when not known. */
+int64_t core_unix_now(const struct ml_engine *ml, ml_time now);
+/** Tell control what changed about us: endpoints, home region, NetInfo. */
+void core_publish(struct ml_engine *ml, ml_time now);
+/** True while packets may flow at all. */
+bool core_is_live(const struct ml_engine *ml);
+/** Ends all sessions, relays and pings; the netmap goes too when @p forget. */
+void core_drop_all(struct ml_engine *ml, ml_time now, bool forget);
+
+/* slots.c */
+/** The slot of this peer, opened if need be; an idle one is taken away when @p may_evict. ML_PATH_NO_SLOT: none to be had. */
+uint16_t core_slot_get(struct ml_engine *ml, ml_time now, uint16_t peer, bool may_evict);
+uint16_t core_slot_of(const struct ml_engine *ml, uint16_t peer);
+void core_slot_close(struct ml_engine *ml, uint16_t slot);
+/** Hands what the netmap now says of the peer to its path state. */
+void core_slot_refresh(struct ml_engine *ml, ml_time now, uint16_t slot);
+const struct ml_peer *core_slot_peer(const struct ml_engine *ml, uint16_t slot);
+
+/* streams.c */
+bool core_poll_stream(struct ml_engine *ml, ml_time now, ml_output *out);
+/** Takes relay events as long as there is room for the packets in them. */
+void core_drain_derp(struct ml_engine *ml, ml_time now);
+void core_drain_control(struct ml_engine *ml, ml_time now);
+
+/* demux.c */
+/** Where a packet came from: UDP address, or relay slot, region and source key. */
+struct core_carrier {
+    ml_addr from;
+    uint16_t region;
+    unsigned derp_slot;
+    ml_node_key source;
+};
+void core_packet_in(struct ml_engine *ml, ml_time now, const struct core_carrier *c, uint8_t *buf, size_t len);
+/** Seals an IP packet of our own making for a live peer and sends it. */
+void core_send_inner(struct ml_engine *ml, ml_time now, uint16_t slot, const uint8_t *packet, size_t len);
+/** Drains what wg, path and netcheck want sent into the output queue, as far as there is room. */
+void core_drain_senders(struct ml_engine *ml, ml_time now);
+
+/* apply.c */
+void core_apply(void *ctx, const struct ml_delta *d);
+/** Expired keys of peers, and our own. */
+void core_check_expiry(struct ml_engine *ml, ml_time now);
+struct core_apply_ctx {
+    struct ml_engine *ml;
+    ml_time now;
+};
+
+/* ping.c */
+/** True when the TSMP pong or ICMP reply belongs to a ping of ours and is consumed. */
+bool core_ping_answered(struct ml_engine *ml, ml_time now, ml_ping_kind kind, uint64_t node_id, const uint8_t nonce[8],
+                        uint16_t peerapi_port);
+void core_ping_time(struct ml_engine *ml, ml_time now);
+ml_time core_ping_deadline(const struct ml_engine *ml);
+void core_drain_pongs(struct ml_engine *ml, ml_time now);
+void core_ping_fail_all(struct ml_engine *ml);
+
+/* pump.c */
+void core_mark(struct ml_engine *ml, uint32_t mark);
+void core_peer_event(struct ml_engine *ml, ml_event_type type, uint64_t node_id);
+void core_pong_event(struct ml_engine *ml, ml_event_type type, const ml_pong *pong);
+
+#endif
