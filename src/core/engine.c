@@ -534,7 +534,7 @@ void ml_set_local_addrs(ml_engine *ml, ml_time now, const ml_addr *addrs, size_t
         has4 = has4 || ml_ip_is4(&addrs[i].ip);
         has6 = has6 || ml_ip_is6(&addrs[i].ip);
     }
-    ml_path_set_local_addrs(&ml->path, now, ml->local_addrs, ml->local_addr_count);
+    ml_path_set_local_addrs(&ml->path, ml->local_addrs, ml->local_addr_count);
     ml_netcheck_set_underlay(&ml->netcheck, has4, has6, ml->udp_port);
 }
 
