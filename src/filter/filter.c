@@ -87,10 +87,27 @@ void ml_filter_set_shields_up(struct ml_filter *f, bool is_on)
 
 /* ---- Matching ---- */
 
+/*
+ * Whether a prefix holds an address of a packet. Not ml_prefix_contains(), which takes :: for "no address": on the wire it is
+ * an address like any other.
+ */
+static bool net_contains(const uint8_t net[16], uint8_t bits, const ml_ip *ip)
+{
+    ml_ip base;
+    memcpy(base.b, net, sizeof base.b);
+    bool is4 = ml_ip_is4(&base);
+    unsigned n = is4 ? bits + 96u : bits;
+
+    if (is4 != ml_ip_is4(ip) || n > 128 || memcmp(net, ip->b, n / 8) != 0) {
+        return false;
+    }
+    return n % 8 == 0 || ((net[n / 8] ^ ip->b[n / 8]) & (0xff00u >> (n % 8)) & 0xff) == 0;
+}
+
 static bool is_local(const struct ml_filter *f, const ml_ip *ip)
 {
     for (uint8_t i = 0; i < f->local_count; i++) {
-        if (ml_prefix_contains(&f->locals[i], ip)) {
+        if (net_contains(f->locals[i].ip.b, f->locals[i].bits, ip)) {
             return true;
         }
     }
@@ -104,8 +121,7 @@ static bool has_proto(const struct ml_filter_entry *head, uint8_t proto)
 
 static bool entry_contains(const struct ml_filter_entry *e, const ml_ip *ip)
 {
-    ml_prefix net = ml_filter_entry_prefix(e);
-    return ml_prefix_contains(&net, ip);
+    return net_contains(e->b, e->bits, ip);
 }
 
 /* How a rule's protocols and ports count. */
