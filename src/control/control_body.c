@@ -8,8 +8,8 @@
 #include "base/addr.h"
 #include "base/key.h"
 #include "control/control_internal.h"
-#include "json/json_write.h"
 #include "microlink/version.h"
+#include "json/json_write.h"
 
 void ml_control_key_text(char *dst, size_t cap, const char *prefix, const ml_private_key *priv)
 {
@@ -77,7 +77,7 @@ static void write_hostinfo(struct ml_json_writer *j, const struct ml_control *c)
 {
     const struct ml_control_published *p = &c->pub;
     ml_json_write_object_begin(j);
-    ml_json_field_str(j, "IPNVersion", "microlink " ML_VERSION_STRING);
+    ml_json_field_str(j, "IPNVersion", "microlink " MICROLINK_VERSION);
     ml_json_field_str(j, "OS", c->os);
     ml_json_field_str(j, "App", "microlink");
     ml_json_field_str(j, "Hostname", c->hostname);

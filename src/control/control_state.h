@@ -37,7 +37,7 @@
 #define ML_CONTROL_HOME_GRACE  ML_SEC(10) /* how long the first lite update waits for a home region */
 #define ML_CONTROL_LITE_GAP    ML_SEC(1)
 #define ML_CONTROL_BACKOFF_CAP ML_SEC(60)
-#define ML_CONTROL_AUTH_PAUSE  ML_SEC(60)  /* least pause after an auth key was refused (C24) */
+#define ML_CONTROL_AUTH_PAUSE  ML_SEC(60) /* least pause after an auth key was refused (C24) */
 #define ML_CONTROL_LOGOUT_MAX  ML_SEC(10)
 #define ML_CONTROL_SLEEP_MAX   ML_SEC(300)
 #define ML_CONTROL_PING_MAX    ML_SEC(15) /* an outer HEAD ping */
@@ -60,7 +60,8 @@ struct ml_control_latency {
 struct ml_control_published {
     ml_disco_key disco;
     ml_addr endpoints[ML_CONTROL_ENDPOINTS];
-    uint8_t endpoint_types[ML_CONTROL_ENDPOINTS]; /**< 0 unknown, 1 local, 2 STUN, 3 port-mapped, 4 STUN4 + local port, 5 fixed. */
+    uint8_t
+        endpoint_types[ML_CONTROL_ENDPOINTS]; /**< 0 unknown, 1 local, 2 STUN, 3 port-mapped, 4 STUN4 + local port, 5 fixed. */
     uint8_t endpoint_count;
     uint16_t home_region; /**< 0 = not known yet. */
     enum ml_control_tri working_udp, working_ipv6, os_has_ipv6, mapping_varies;
@@ -140,10 +141,11 @@ struct ml_control_request {
 
 struct ml_control_register {
     bool is_needed;
-    bool is_done;      /* the node key is accepted */
-    bool is_rotating;  /* the candidate replaces node_key: OldNodeKey */
-    bool has_rotated;  /* in this attempt, because the server said NodeKeyExpired */
-    bool use_auth;     /* send the auth key, if there is one */
+    bool is_done;     /* the node key is accepted */
+    bool is_rotating; /* the candidate replaces node_key: OldNodeKey */
+    bool has_rotated; /* in this attempt, because the server said NodeKeyExpired */
+    bool use_auth;    /* send the auth key, if there is one */
+    bool sent_auth;   /* the request in flight carries it */
     bool is_logout;
     ml_time retry_at;
     ml_time wait; /* from Retry-After of a 429 */
@@ -163,10 +165,10 @@ struct ml_control_register {
 struct ml_control_poll {
     ml_time retry_at, watchdog_at, sleep_until;
     uint32_t failures;
-    uint32_t left;     /* of the message being read */
-    uint8_t head[4];   /* its length */
-    uint8_t head_len;  /* bytes of it seen */
-    bool has_map;      /* a full map came since start */
+    uint32_t left;    /* of the message being read */
+    uint8_t head[4];  /* its length */
+    uint8_t head_len; /* bytes of it seen */
+    bool has_map;     /* a full map came since start */
     bool in_message;
 };
 
@@ -194,7 +196,9 @@ struct ml_control {
     char auth_key[ML_CONTROL_AUTH_CAP];
 
     bool is_started;
-    bool is_stopping_after_logout;
+    bool is_expiry_due, is_extended; /* what the self node in a netmap asks for, likewise */
+    ml_time call_now;                /* of the call that feeds the map parser */
+    bool is_stop_due;                /* stop as soon as no call is inside a parser */
     bool is_self_expired, is_self_authorized;
     ml_state state;
     ml_time registered_at, logout_deadline;

@@ -436,8 +436,8 @@ static void leave(struct ml_map_parse *p, enum ml_map_ctx ctx, enum ml_map_field
         break;
     case C_REGION:
         if (p->u.region.region.id != 0) {
-            emit(p, &(struct ml_delta){
-                        .type = ML_DELTA_DERP_REGION, .region = &p->u.region.region, .id = p->u.region.region.id});
+            emit(p,
+                 &(struct ml_delta){.type = ML_DELTA_DERP_REGION, .region = &p->u.region.region, .id = p->u.region.region.id});
         } else {
             cut(p);
         }
@@ -1095,8 +1095,7 @@ bool ml_map_parse_feed(struct ml_map_parse *p, const uint8_t *buf, size_t len, c
 
 bool ml_map_parse_end(struct ml_map_parse *p, const struct ml_delta_sink *sink)
 {
-    if (ml_json_finish(&p->json) != ML_JSON_END || p->is_self_bad ||
-        (p->is_first && !p->is_keepalive && !p->has_self)) {
+    if (ml_json_finish(&p->json) != ML_JSON_END || p->is_self_bad || (p->is_first && !p->is_keepalive && !p->has_self)) {
         ml_map_parse_abort(p, sink);
         return false;
     }
