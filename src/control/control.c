@@ -8,6 +8,7 @@
  */
 #include "control/control.h"
 
+#include "base/addr.h"
 #include "base/rng.h"
 #include "control/control_internal.h"
 
