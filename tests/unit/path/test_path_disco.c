@@ -1,0 +1,320 @@
+/*
+ * DISCO datagrams coming in. SPDX-License-Identifier: MIT
+ */
+#include "path/path_world.h"
+
+#define EP "203.0.113.5:41641"
+
+static struct world w;
+
+static int setup(void **state)
+{
+    (void)state;
+    world_init(&w, NULL);
+    fresh_endpoints(&w);
+    ml_addr ep = vec_addr(EP);
+    open_slot(&w, 0, 7, &ep, 1);
+    return 0;
+}
+
+static void D18_forged_boxes_are_dropped_and_strangers_are_told_by_their_key_alone(void **state)
+{
+    (void)state;
+    struct ml_disco_msg m = {.type = ML_DISCO_PING};
+    uint8_t plain[64], buf[256];
+    struct ml_writer wr = ml_writer_of(plain, sizeof plain);
+    ml_disco_write(&wr, &m);
+    /* Boxed with a stranger's key, but with the peer's name on it. */
+    struct ml_disco_shared k;
+    assert_true(ml_disco_shared(&k, &w.us.disco, &w.r[2].priv));
+    size_t n = ml_disco_seal(buf, sizeof buf, &k, &w.r[0].disco, &w.rng, plain, wr.len);
+    struct ml_path_in in = {.from = vec_addr("203.0.113.9:9")};
+    assert_false(ml_path_disco_open(&w.p, w.now, &in, buf, n, &w.drop));
+    assert_int_equal(w.drop, ML_DROP_DISCO_BAD_BOX);
+    assert_int_equal(drain(&w), 0);
+    /* The sender's key is readable without any cryptography: the integrator drops those not in its netmap here. */
+    ml_disco_key sender;
+    n = ml_disco_seal(buf, sizeof buf, &k, &w.r[2].disco, &w.rng, plain, wr.len);
+    assert_true(ml_path_disco_sender(buf, n, &sender));
+    assert_true(ml_key_equal(&sender, &w.r[2].disco));
+    assert_int_equal(w.p.derive_count, 0);
+}
+
+static void D19_udp_ping_is_answered_to_its_exact_source_and_a_repeated_one_once(void **state)
+{
+    (void)state;
+    for (int r = 0; r <= 1; r++) { /* a peer with a slot, and one without */
+        ping_us(&w, r, "203.0.113.9:1234", 5);
+        assert_int_equal(drain(&w), 1);
+        ml_addr from = vec_addr("203.0.113.9:1234");
+        assert_int_equal(w.sent[0].remote, r);
+        assert_int_equal(w.sent[0].msg.type, ML_DISCO_PONG);
+        assert_true(ml_addr_equal(&w.sent[0].dst.udp, &from) && w.sent[0].dst.derp_region == 0);
+        assert_true(ml_addr_equal(&w.sent[0].msg.src, &from));
+        const uint8_t tx[12] = {5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5};
+        assert_memory_equal(w.sent[0].msg.tx, tx, 12);
+        ping_us(&w, r, "203.0.113.9:1234", 5);
+        assert_int_equal(w.drop, ML_DROP_DISCO_DUPLICATE);
+        assert_int_equal(drain(&w), 0);
+        ping_us(&w, r, "203.0.113.9:1235", 5); /* another address: another answer */
+        assert_int_equal(drain(&w), 1);
+        ping_us(&w, r, "203.0.113.9:1234", 6);
+        assert_int_equal(drain(&w), 1);
+    }
+}
+
+static void a_padded_ping_is_answered(void **state)
+{
+    (void)state;
+    struct ml_disco_msg m = {.type = ML_DISCO_PING, .node_key = w.r[0].node, .padding = 200};
+    deliver(&w, &w.r[0], EP, 0, NULL, &m);
+    assert_int_equal(drain(&w), 1);
+    assert_int_equal(w.sent[0].msg.type, ML_DISCO_PONG);
+}
+
+static void D20_ping_over_derp_is_answered_on_the_same_region_to_its_source_key(void **state)
+{
+    (void)state;
+    struct ml_disco_msg m = {.type = ML_DISCO_PING, .tx = {4}, .node_key = w.r[1].node};
+    deliver(&w, &w.r[1], NULL, 12, &w.r[1].node, &m);
+    assert_int_equal(drain(&w), 1);
+    ml_addr src = vec_addr("127.3.3.40:12");
+    assert_int_equal(w.sent[0].msg.type, ML_DISCO_PONG);
+    assert_int_equal(w.sent[0].dst.derp_region, 12);
+    assert_memory_equal(w.sent[0].dst.node.b, w.r[1].node.b, 32);
+    assert_false(ml_addr_is_set(&w.sent[0].dst.udp));
+    assert_true(ml_addr_equal(&w.sent[0].msg.src, &src));
+    deliver(&w, &w.r[1], NULL, 12, NULL, &m); /* a source that is in no netmap */
+    assert_int_equal(w.drop, ML_DROP_DERP_UNKNOWN_PEER);
+    assert_int_equal(drain(&w), 0);
+}
+
+static struct ml_disco_msg cmm_of(const char *const *addrs, size_t count)
+{
+    struct ml_disco_msg m = {.type = ML_DISCO_CALL_ME_MAYBE, .addr_count = (uint8_t)count};
+    for (size_t i = 0; i < count; i++) {
+        m.addrs[i] = vec_addr(addrs[i]);
+    }
+    return m;
+}
+
+static void D22_call_me_maybe_over_udp_or_with_another_keys_relay_source_is_ignored(void **state)
+{
+    (void)state;
+    const char *eps[] = {"203.0.113.80:80"};
+    struct ml_disco_msg m = cmm_of(eps, 1);
+    deliver(&w, &w.r[0], EP, 0, NULL, &m);
+    assert_int_equal(w.drop, ML_DROP_DISCO_WRONG_CARRIER);
+    assert_int_equal(drain(&w), 0);
+    open_slot(&w, 1, 7, NULL, 0);
+    deliver(&w, &w.r[0], NULL, 7, &w.r[1].node, &m); /* relay says peer 1, the box is peer 0's */
+    assert_int_equal(w.drop, ML_DROP_DISCO_UNKNOWN_KEY);
+    assert_int_equal(drain(&w), 0);
+    ml_addr ep = vec_addr(eps[0]);
+    for (int s = 0; s < 2; s++) {
+        for (int i = 0; i < ML_PATH_CANDIDATES; i++) {
+            assert_false(ml_addr_equal(&w.peers[s].cand[i].addr, &ep));
+        }
+    }
+}
+
+static void D23_call_me_maybe_pings_all_listed_addresses_at_once_and_sends_none_back(void **state)
+{
+    (void)state;
+    struct ml_path_route r;
+    ml_path_route(&w.p, w.now, 0, &r); /* EP was pinged just now */
+    drain(&w);
+    w.now += ML_MSEC(100);
+    const char *eps[] = {"203.0.113.80:80", EP, "10.0.0.9:41641", "[2001:db8::9]:41641"};
+    ml_addr locals[2] = {vec_addr("10.0.0.2:41641"), vec_addr("[2001:db8:1::1]:41641")};
+    ml_path_set_local_addrs(&w.p, locals, 2);
+    struct ml_disco_msg m = cmm_of(eps, 4);
+    assert_int_equal(deliver(&w, &w.r[0], NULL, 7, &w.r[0].node, &m), 0);
+    assert_int_equal(drain(&w), 4);
+    assert_int_equal(count_type(&w, ML_DISCO_PING), 4);
+    for (int i = 0; i < 4; i++) {
+        assert_non_null(find_ping_to(&w, eps[i]));
+    }
+}
+
+static void D24_odd_call_me_maybes_are_harmless(void **state)
+{
+    (void)state;
+    const uint8_t empty[2] = {ML_DISCO_CALL_ME_MAYBE, 0};
+    uint8_t odd[2 + 19] = {ML_DISCO_CALL_ME_MAYBE, 0}, many[2 + 18 * 40] = {ML_DISCO_CALL_ME_MAYBE, 0};
+    deliver_bytes(&w, &w.r[0], NULL, 7, &w.r[0].node, empty, sizeof empty);
+    assert_int_equal(w.drop, ML_DROP_NONE);
+    w.now += ML_SEC(2);
+    deliver_bytes(&w, &w.r[0], NULL, 7, &w.r[0].node, odd, sizeof odd);
+    assert_int_equal(w.drop, ML_DROP_NONE);
+    drain(&w);
+    /* IPv6 link-local addresses are skipped, and a list of forty is cut. */
+    const char *eps[] = {"[fe80::1]:41641", "203.0.113.81:1"};
+    struct ml_disco_msg m = cmm_of(eps, 2);
+    w.now += ML_SEC(2);
+    deliver(&w, &w.r[0], NULL, 7, &w.r[0].node, &m);
+    drain(&w);
+    assert_null(find_ping_to(&w, eps[0]));
+    assert_non_null(find_ping_to(&w, eps[1]));
+    for (int i = 0; i < 40; i++) {
+        uint8_t *a = many + 2 + 18 * i;
+        a[10] = a[11] = 0xff;
+        a[12] = 203, a[14] = 113, a[15] = (uint8_t)i, a[17] = 7;
+    }
+    w.now += ML_SEC(2);
+    deliver_bytes(&w, &w.r[0], NULL, 7, &w.r[0].node, many, sizeof many);
+    assert_int_equal(w.drop, ML_DROP_NONE);
+    assert_in_range(drain(&w), 1, ML_PATH_CANDIDATES);
+}
+
+static void each_call_me_maybe_replaces_the_list_of_the_one_before(void **state)
+{
+    (void)state;
+    const char *first[] = {"203.0.113.80:80"}, *second[] = {"203.0.113.81:80"};
+    struct ml_disco_msg m = cmm_of(first, 1);
+    deliver(&w, &w.r[0], NULL, 7, &w.r[0].node, &m);
+    drain(&w);
+    w.now += ML_SEC(2);
+    m = cmm_of(second, 1);
+    deliver(&w, &w.r[0], NULL, 7, &w.r[0].node, &m);
+    drain(&w);
+    assert_null(find_ping_to(&w, first[0]));
+    assert_non_null(find_ping_to(&w, second[0]));
+    assert_non_null(find_ping_to(&w, EP)); /* the netmap holds this one */
+}
+
+static void call_me_maybes_cause_one_round_a_second(void **state)
+{
+    (void)state;
+    const char *eps[] = {"203.0.113.80:80"};
+    struct ml_disco_msg m = cmm_of(eps, 1);
+    size_t rounds = 0;
+    for (int i = 0; i < 100; i++) {
+        deliver(&w, &w.r[0], NULL, 7, &w.r[0].node, &m);
+        rounds += drain(&w) > 0;
+        w.now += ML_MSEC(30);
+    }
+    assert_int_equal(rounds, 3);
+}
+
+static void a_call_me_maybe_asks_for_a_slot_and_works_when_one_is_opened(void **state)
+{
+    (void)state;
+    struct ml_path_in in = {.derp_region = 7, .msg = {.type = ML_DISCO_CALL_ME_MAYBE}};
+    assert_true(ml_path_disco_wants_slot(&in));
+    in.msg.type = ML_DISCO_PING;
+    assert_false(ml_path_disco_wants_slot(&in));
+    const char *eps[] = {"203.0.113.80:80"};
+    struct ml_disco_msg m = cmm_of(eps, 1);
+    deliver(&w, &w.r[1], NULL, 7, &w.r[1].node, &m);
+    assert_int_equal(w.drop, ML_DROP_DERP_UNKNOWN_PEER);
+    open_slot(&w, 1, 7, NULL, 0);
+    assert_int_equal(deliver(&w, &w.r[1], NULL, 7, &w.r[1].node, &m), 1);
+    assert_int_equal(drain(&w), 1);
+}
+
+static void D26_unknown_types_and_versions_change_nothing(void **state)
+{
+    (void)state;
+    struct ml_path_peer before = w.peers[0];
+    for (int type = 0; type < 256; type++) {
+        if (type >= 1 && type <= 3) {
+            continue; /* their versions: ping and pong do not look at it, a call-me-maybe is empty (D24) */
+        }
+        for (int version = 0; version < 2; version++) {
+            uint8_t b[160] = {(uint8_t)type, (uint8_t)version};
+            deliver_bytes(&w, &w.r[0], NULL, 7, &w.r[0].node, b, sizeof b);
+            assert_true(w.drop == ML_DROP_UNKNOWN_TYPE || w.drop == ML_DROP_MALFORMED);
+            deliver_bytes(&w, &w.r[0], EP, 0, NULL, b, sizeof b);
+            assert_true(w.drop == ML_DROP_UNKNOWN_TYPE || w.drop == ML_DROP_MALFORMED);
+        }
+    }
+    before.shared = w.peers[0].shared; /* the shared key is computed at the first datagram */
+    before.has_shared = w.peers[0].has_shared;
+    assert_memory_equal(&before, &w.peers[0], sizeof before);
+    assert_int_equal(drain(&w), 0);
+}
+
+static void two_peers_with_one_disco_key_both_learn_the_address(void **state)
+{
+    (void)state;
+    w.r[1].disco = w.r[0].disco;
+    w.r[1].priv = w.r[0].priv;
+    open_slot(&w, 1, 7, NULL, 0);
+    ping_us(&w, 0, "203.0.113.70:7", 1);
+    assert_int_equal(drain(&w), 1);
+    ml_addr from = vec_addr("203.0.113.70:7");
+    for (int s = 0; s < 2; s++) {
+        bool has = false;
+        for (int i = 0; i < ML_PATH_CANDIDATES; i++) {
+            has |= ml_addr_equal(&w.peers[s].cand[i].addr, &from);
+        }
+        assert_true(has);
+    }
+}
+
+static void curve_operations_for_peers_without_a_slot_are_limited(void **state)
+{
+    (void)state;
+    size_t limited = 0;
+    struct remote many[40];
+    for (int i = 0; i < 40; i++) {
+        remote_init(&w, &many[i], (uint8_t)i);
+        struct ml_disco_msg m = {.type = ML_DISCO_PING, .tx = {1}};
+        deliver(&w, &many[i], "203.0.113.9:9", 0, NULL, &m);
+        limited += w.drop == ML_DROP_DISCO_LIMITED;
+        drain(&w);
+    }
+    assert_int_equal(limited, 20);
+    w.now += ML_SEC(1);
+    struct ml_disco_msg m = {.type = ML_DISCO_PING, .tx = {2}};
+    deliver(&w, &many[39], "203.0.113.9:9", 0, NULL, &m);
+    assert_int_equal(w.drop, ML_DROP_NONE);
+}
+
+static void without_disco_only_pings_over_derp_are_answered(void **state)
+{
+    (void)state;
+    struct ml_path_cfg cfg = {.no_disco = true};
+    world_init(&w, &cfg);
+    ml_addr ep = vec_addr(EP);
+    open_slot(&w, 0, 7, &ep, 1);
+    ping_us(&w, 0, EP, 1);
+    assert_int_equal(drain(&w), 0);
+    struct ml_disco_msg m = {.type = ML_DISCO_PING};
+    deliver(&w, &w.r[0], NULL, 7, &w.r[0].node, &m);
+    assert_int_equal(drain(&w), 1);
+    struct ml_path_route r;
+    assert_true(ml_path_route(&w.p, w.now, 0, &r));
+    assert_int_equal(drain(&w), 0);
+}
+
+static void nothing_is_opened_before_there_are_keys(void **state)
+{
+    (void)state;
+    w.p.has_keys = false;
+    ping_us(&w, 0, EP, 1);
+    assert_int_equal(w.drop, ML_DROP_NOT_READY);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(D18_forged_boxes_are_dropped_and_strangers_are_told_by_their_key_alone, setup),
+        cmocka_unit_test_setup(D19_udp_ping_is_answered_to_its_exact_source_and_a_repeated_one_once, setup),
+        cmocka_unit_test_setup(a_padded_ping_is_answered, setup),
+        cmocka_unit_test_setup(D20_ping_over_derp_is_answered_on_the_same_region_to_its_source_key, setup),
+        cmocka_unit_test_setup(D22_call_me_maybe_over_udp_or_with_another_keys_relay_source_is_ignored, setup),
+        cmocka_unit_test_setup(D23_call_me_maybe_pings_all_listed_addresses_at_once_and_sends_none_back, setup),
+        cmocka_unit_test_setup(D24_odd_call_me_maybes_are_harmless, setup),
+        cmocka_unit_test_setup(each_call_me_maybe_replaces_the_list_of_the_one_before, setup),
+        cmocka_unit_test_setup(call_me_maybes_cause_one_round_a_second, setup),
+        cmocka_unit_test_setup(a_call_me_maybe_asks_for_a_slot_and_works_when_one_is_opened, setup),
+        cmocka_unit_test_setup(D26_unknown_types_and_versions_change_nothing, setup),
+        cmocka_unit_test_setup(two_peers_with_one_disco_key_both_learn_the_address, setup),
+        cmocka_unit_test_setup(curve_operations_for_peers_without_a_slot_are_limited, setup),
+        cmocka_unit_test_setup(without_disco_only_pings_over_derp_are_answered, setup),
+        cmocka_unit_test_setup(nothing_is_opened_before_there_are_keys, setup),
+    };
+    return ml_crypto_init() ? cmocka_run_group_tests(tests, NULL, NULL) : 1;
+}
