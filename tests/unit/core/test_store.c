@@ -43,7 +43,7 @@ static void every_record_comes_back_as_it_was_written(void **state)
     assert_memory_equal(&c, &c2, sizeof c);
 }
 
-static void C74_a_record_torn_or_changed_at_any_byte_is_refused(void **state)
+static void a_record_torn_or_changed_at_any_byte_is_refused(void **state)
 {
     (void)state;
     uint8_t buf[ML_STORE_MAX];
@@ -91,7 +91,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_record_comes_back_as_it_was_written),
-        cmocka_unit_test(C74_a_record_torn_or_changed_at_any_byte_is_refused),
+        cmocka_unit_test(a_record_torn_or_changed_at_any_byte_is_refused),
         cmocka_unit_test(a_record_of_another_kind_is_refused),
         cmocka_unit_test(a_buffer_too_small_yields_nothing),
     };
