@@ -22,6 +22,8 @@ import (
 const (
 	ControlName = "control.test"
 	ControlIP   = "10.77.0.10"
+	// Answers "network unreachable" for all that the lab does not have.
+	wanGateway = "10.77.0.1"
 )
 
 // Options of a lab; the zero value is two relays and a control server on plain http.
@@ -68,11 +70,13 @@ func New(tb testing.TB, options Options) *Lab {
 	if !options.Loopback {
 		NeedRoot(tb)
 		lab.wan = newNS(tb, "wan", lab.hostsFile())
+		// A bridge takes the lowest MAC address of its ports unless it has been given one; a change would leave the others
+		// with stale ARP entries for half a minute.
 		lab.wan.must(tb, "sh", "-ec", `
-sysctl -qw net.ipv6.conf.all.disable_ipv6=1
-ip link add br0 type bridge
+sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv4.ip_forward=1
+ip link add br0 address 02:00:00:00:00:01 type bridge
 ip link set br0 up
-for a in `+ControlIP+` 10.77.0.21 10.77.0.22; do ip addr add $a/16 dev br0; done`)
+for a in `+wanGateway+` `+ControlIP+` 10.77.0.21 10.77.0.22; do ip addr add $a/16 dev br0; done`)
 	}
 	for i := 1; i <= 2; i++ {
 		lab.Derpers = append(lab.Derpers, lab.startDerper(i))
@@ -147,11 +151,7 @@ func attach(tb testing.TB, dev string, n, bridgeNS ns, bridge, addr, gateway str
 	port := "p" + strings.ReplaceAll(addr[strings.Index(addr, ".")+1:strings.Index(addr, "/")], ".", "-")
 	mustRun(tb, "ip", "link", "add", dev, "netns", n.name, "type", "veth", "peer", "name", port, "netns", bridgeNS.name)
 	bridgeNS.must(tb, "ip", "link", "set", port, "master", bridge, "up")
-	script := "ip addr add " + addr + " dev " + dev + "; ip link set " + dev + " up"
-	if gateway != "" {
-		script += "; ip route add default via " + gateway
-	}
-	n.must(tb, "sh", "-ec", script)
+	n.must(tb, "sh", "-ec", "ip addr add "+addr+" dev "+dev+"; ip link set "+dev+" up; ip route add default via "+gateway)
 }
 
 func (lab *Lab) wanAddr() string {
@@ -169,7 +169,7 @@ func (lab *Lab) Host(name string) *Host {
 	}
 	h.IP = lab.wanAddr()
 	h.ns = newNS(lab.tb, name, lab.hostsFile())
-	attach(lab.tb, "eth0", h.ns, lab.wan, "br0", h.IP+"/16", "")
+	attach(lab.tb, "eth0", h.ns, lab.wan, "br0", h.IP+"/16", wanGateway)
 	return h
 }
 
@@ -192,10 +192,10 @@ func (lab *Lab) Router(kind NAT) *Router {
 	r.ns = newNS(tb, fmt.Sprintf("r%d", r.lan), "")
 	r.ns.must(tb, "sh", "-ec", fmt.Sprintf(`
 sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv4.ip_forward=1
-ip link add lan0 type bridge
+ip link add lan0 address 02:00:00:00:00:02 type bridge
 ip addr add 192.168.%d.1/24 dev lan0
 ip link set lan0 up`, r.lan))
-	attach(tb, "wan0", r.ns, lab.wan, "br0", lab.wanAddr()+"/16", "")
+	attach(tb, "wan0", r.ns, lab.wan, "br0", lab.wanAddr()+"/16", wanGateway)
 	masquerade, forward := "masquerade", ""
 	switch kind {
 	case NATSymmetric:
@@ -277,6 +277,15 @@ func (h *Host) ListenUDP(addr string) (net.PacketConn, error) { return h.ns.list
 // Dial connects from inside the host.
 func (h *Host) Dial(network, addr string, timeout time.Duration) (net.Conn, error) {
 	return h.ns.dial(network, addr, timeout)
+}
+
+// Readdress gives a host on the internet another address there, as a new DHCP lease would.
+func (h *Host) Readdress(tb testing.TB) (now string) {
+	tb.Helper()
+	was := h.IP
+	h.IP = h.lab.wanAddr()
+	h.Must(tb, "sh", "-ec", "ip addr del "+was+"/16 dev eth0; ip addr add "+h.IP+"/16 dev eth0; ip route replace default via "+wanGateway)
+	return h.IP
 }
 
 // Block drops what the host sends that matches an nft expression, such as "ip daddr 10.77.0.22 udp dport 3478", until the

@@ -132,7 +132,8 @@ func (lab *Lab) startHeadscale() *Headscale {
 		port, metrics, grpc = freePort(tb, "tcp"), freePort(tb, "tcp"), freePort(tb, "tcp")
 	}
 	h.listen = net.JoinHostPort(ip, fmt.Sprint(port))
-	h.URL = "http://" + net.JoinHostPort(name, fmt.Sprint(port))
+	// By address: for a plain URL with a host name that is not private, official clients may insist on TLS at port 443.
+	h.URL = "http://" + h.listen
 	tls := ""
 	if lab.Options.ControlTLS {
 		crt, key := lab.CA.Issue(tb, "control", name, ip)
