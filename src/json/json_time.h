@@ -14,7 +14,7 @@
 #define ML_UNIX_MS_UNSET INT64_C(-62135596800000)
 
 /**
- * @brief Parse exactly what time.Time.UnmarshalJSON of Go takes: any number of fraction digits, Z or a numeric offset.
+ * @brief Parse what RFC 3339 and time.Time.UnmarshalJSON of Go both take: any number of fraction digits, Z or a numeric offset.
  * @param unix_ms  Milliseconds since 1970 UTC, rounded down; ML_UNIX_MS_UNSET for the zero time. Untouched on false.
  */
 bool ml_time_parse_rfc3339(const char *text, size_t len, int64_t *unix_ms);
