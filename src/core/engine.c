@@ -528,6 +528,7 @@ void ml_set_local_addrs(ml_engine *ml, ml_time now, const ml_addr *addrs, size_t
     if (!ml || (count && !addrs)) {
         return;
     }
+    (void)now; /* what follows from new addresses waits for the next poll */
     ml->local_addr_count = 0;
     for (size_t i = 0; i < count && ml->local_addr_count < CORE_LOCAL_ADDRS; i++) {
         ml->local_addrs[ml->local_addr_count++] = addrs[i];
@@ -544,7 +545,7 @@ void ml_rebind(ml_engine *ml, ml_time now)
         return;
     }
     ml_log_text(&ml->log, ML_LOG_INFO, "underlay changed: checking relays, measuring again");
-    ml_path_rebind(&ml->path, now);
+    ml_path_rebind(&ml->path);
     ml_netcheck_start(&ml->netcheck, now, true);
     ml_derp_pool_check(&ml->derp, now);
     ml_control_rebind(&ml->control, now);
