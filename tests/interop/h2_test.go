@@ -194,7 +194,10 @@ func TestC17_HTTP2BreachesOfTheRulesAreFatal(t *testing.T) {
 		"frame too long": {6, func(fr *http2.Framer) { fr.WriteRawFrame(http2.FrameData, 0, 1, make([]byte, 16385)) }},
 		"dynamic index":  {9, func(fr *http2.Framer) { fr.WriteRawFrame(http2.FrameHeaders, 4, 1, []byte{0xbe}) }},
 		"ping of 7":      {6, func(fr *http2.Framer) { fr.WriteRawFrame(http2.FramePing, 0, 0, make([]byte, 7)) }},
-		"interleaved":    {1, func(fr *http2.Framer) { fr.WriteRawFrame(http2.FrameHeaders, 0, 1, nil); fr.WritePing(false, [8]byte{}) }},
+		"interleaved": {1, func(fr *http2.Framer) {
+			fr.WriteRawFrame(http2.FrameHeaders, 0, 1, nil)
+			fr.WritePing(false, [8]byte{})
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out := h2Run(t, rawServer(t, func(fr *http2.Framer) {

@@ -39,6 +39,9 @@ func main() {
 				retry = strings.ReplaceAll(h.Value, " ", "_")
 			}
 		}
+		if strings.ContainsFunc(status+retry, func(r rune) bool { return r <= ' ' || r > '~' }) || status == "" || retry == "" {
+			return // not printable in a line; malformed for us anyway, or empty
+		}
 		fmt.Fprintf(f, "%x %s %s\n", b, status, retry)
 	}
 	lit := func(b []byte, s string, huff bool) []byte {
