@@ -62,6 +62,9 @@ type wgRig struct {
 	peer  *device.Peer
 }
 
+// Both sides ignore an initiation within 20 ms of the one before.
+const wgFloodInterval = 30 * time.Millisecond
+
 var (
 	wgGoIP = netip.MustParseAddr("100.64.0.1")
 	wgCIP  = netip.MustParseAddr("100.64.0.2")
@@ -278,8 +281,8 @@ func TestWGRekey(t *testing.T) {
 		r.fromC(60)
 		r.expect("up")
 		for i := 0; i < 3; i++ {
+			time.Sleep(wgFloodInterval)
 			r.cmd("skip 121000")
-			time.Sleep(30 * time.Millisecond) // the official side ignores initiations within 20 ms of each other
 			r.fromC(60)
 			r.expect("tx 1 148")
 			r.expect("up")
@@ -292,6 +295,7 @@ func TestWGRekey(t *testing.T) {
 		r.fromC(60)
 		r.expect("up")
 		for i := 0; i < 3; i++ {
+			time.Sleep(wgFloodInterval)
 			r.peer.ExpireCurrentKeypairs()
 			before := r.fromGo(64)
 			if !strings.Contains(strings.Join(before, ","), "rx 1 148,tx 2 92") {
