@@ -385,14 +385,14 @@ static void frame_begin(struct ml_h2 *c)
     struct ml_h2_frame *f = &c->frame;
     enum ml_h2_code code = ml_h2_frame_check(f);
     bool in_block = c->block_stream != 0;
+    /* RFC 9113, 3.4: the server begins with SETTINGS. */
+    bool bad_start = !c->got_settings && (f->type != ML_H2_SETTINGS || (f->flags & ML_H2_FLAG_ACK));
+    /* Nothing may come between HEADERS and its CONTINUATION, which has no other place. */
+    bool bad_block = in_block != (f->type == ML_H2_CONTINUATION) || (in_block && f->stream != c->block_stream);
     if (code != ML_H2_NO_ERROR) {
         fatal(c, code);
-    } else if (!c->got_settings && (f->type != ML_H2_SETTINGS || (f->flags & ML_H2_FLAG_ACK))) {
-        fatal(c, ML_H2_PROTOCOL_ERROR); /* RFC 9113, 3.4 */
-    } else if (in_block != (f->type == ML_H2_CONTINUATION) || (in_block && f->stream != c->block_stream)) {
-        fatal(c, ML_H2_PROTOCOL_ERROR); /* nothing may come between, and CONTINUATION only there */
-    } else if (f->type == ML_H2_PUSH_PROMISE) {
-        fatal(c, ML_H2_PROTOCOL_ERROR); /* we announced ENABLE_PUSH = 0 */
+    } else if (bad_start || bad_block || f->type == ML_H2_PUSH_PROMISE) { /* we announced ENABLE_PUSH = 0 */
+        fatal(c, ML_H2_PROTOCOL_ERROR);
     }
     if (c->is_fatal) {
         return;

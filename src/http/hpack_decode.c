@@ -216,7 +216,7 @@ static bool int_ended(struct ml_hpack *h)
             return fail(h);
         }
         note_field(h, static_field(h->value));
-        if (static_field(h->value) == F_STATUS) {
+        if (h->value >= STATIC_STATUS && h->value <= STATIC_STATUS_LAST) {
             static const uint16_t status[] = {200, 204, 206, 304, 400, 404, 500};
             h->status = status[h->value - STATIC_STATUS];
         }

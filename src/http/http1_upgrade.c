@@ -316,11 +316,9 @@ static void step_chunk_size(struct ml_http1 *h, uint8_t c)
         }
         h->left = h->left << 4 | (uint64_t)d;
         h->pos = 1;
-    } else if (h->pos == 0) {
-        fail(h);
-    } else if (c == '\n') {
+    } else if (h->pos > 0 && c == '\n') {
         h->state = h->left > 0 ? S_CHUNK_DATA : S_TRAILER_START;
-    } else if (c == '\r' || c == ';' || c == ' ' || c == '\t') {
+    } else if (h->pos > 0 && (c == '\r' || c == ';' || c == ' ' || c == '\t')) {
         h->state = S_CHUNK_EXT;
     } else {
         fail(h);
