@@ -172,7 +172,7 @@ func TestC17_C18_HTTP2AcksPaddingAndContinuation(t *testing.T) {
 	wantLines(t, out, "1 status 501 ", "1 end 5")
 }
 
-func TestC20_HTTP2GoAwayAndReset(t *testing.T) {
+func TestHTTP2GoAwayAndReset(t *testing.T) {
 	out := h2Run(t, rawServer(t, func(fr *http2.Framer) {
 		fr.WriteSettings()
 		for range 3 {
@@ -185,7 +185,7 @@ func TestC20_HTTP2GoAwayAndReset(t *testing.T) {
 	wantLines(t, out, "1 reset 2 retry=0", "5 reset 7 retry=1", "goaway 0", "3 end 0")
 }
 
-func TestC17_HTTP2BreachesOfTheRulesAreFatal(t *testing.T) {
+func TestHTTP2BreachesOfTheRulesAreFatal(t *testing.T) {
 	for name, c := range map[string]struct {
 		code   int
 		script func(*http2.Framer)

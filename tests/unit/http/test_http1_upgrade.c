@@ -60,6 +60,21 @@ static void C10_bytes_after_the_head_of_a_101_are_left_alone(void **state)
     check("HTTP/1.1 101 Switching Protocols\r\nContent-Security-Policy: x\r\nUpgrade: tailscale-control-protocol\r\n"
           "X-Frame-Options: DENY\r\nConnection: upgrade\r\n\r\n\x02zHTTP",
           false, 101, "$", 6);
+    static const char *const fields[] = {"Upgrade: tailscale-control-protocol\r\n", "Upgrade: websocket\r\n", ""};
+    for (size_t i = 0; i < 3; i++) {
+        struct ml_http1 h;
+        uint8_t in[128];
+        const uint8_t *data;
+        size_t used, n;
+        struct ml_writer w = ml_writer_of(in, sizeof in);
+        ml_write_str(&w, "HTTP/1.1 101 Switching Protocols\r\n");
+        ml_write_str(&w, fields[i]);
+        ml_write_str(&w, "\r\n\x02");
+        ml_http1_init(&h, false);
+        assert_int_equal(ml_http1_next(&h, in, w.len, &used, &data, &n), ML_HTTP1_HEAD);
+        assert_int_equal(used, w.len - 1);
+        assert_int_equal(ml_http1_is_upgraded(&h, ML_HTTP1_TS2021_TOKEN), i == 0);
+    }
 }
 
 static void bodies_end_where_their_framing_says(void **state)

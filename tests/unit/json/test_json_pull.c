@@ -144,7 +144,7 @@ static void C4_an_unknown_value_of_any_depth_is_skipped_in_bounded_memory(void *
     assert_int_equal(next(&j, &tail), ML_JSON_END);
 }
 
-static void C3_null_absent_and_empty_are_told_apart(void **state)
+static void null_absent_and_empty_are_told_apart(void **state)
 {
     (void)state;
     char tok[8];
@@ -271,7 +271,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_document_reads_as_encoding_json_reads_it_in_any_pieces),
         cmocka_unit_test(C4_an_unknown_value_of_any_depth_is_skipped_in_bounded_memory),
-        cmocka_unit_test(C3_null_absent_and_empty_are_told_apart),
+        cmocka_unit_test(null_absent_and_empty_are_told_apart),
         cmocka_unit_test(skipping_inside_a_container_leaves_just_after_it),
         cmocka_unit_test(a_long_string_is_cut_between_code_points_and_its_true_length_told),
         cmocka_unit_test(a_value_below_64_levels_is_an_error_unless_skipped),

@@ -37,7 +37,7 @@ static void C5_every_fraction_and_offset_parses_as_go_parses_it(void **state)
     assert_true(count > 100);
 }
 
-static void C2_the_zero_time_is_unset(void **state)
+static void the_zero_time_is_unset(void **state)
 {
     (void)state;
     int64_t ms;
@@ -51,7 +51,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(C5_every_fraction_and_offset_parses_as_go_parses_it),
-        cmocka_unit_test(C2_the_zero_time_is_unset),
+        cmocka_unit_test(the_zero_time_is_unset),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
