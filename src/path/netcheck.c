@@ -256,6 +256,9 @@ static void begin(struct ml_netcheck *n, ml_time now, bool full)
 void ml_netcheck_start(struct ml_netcheck *n, ml_time now, bool full)
 {
     if (n->is_running) {
+        if (now == n->started_at && (n->is_full || !full)) {
+            return; /* several reasons at one instant are one measurement */
+        }
         n->is_start_wanted = true;
         n->is_full_wanted |= full;
         return;

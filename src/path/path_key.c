@@ -34,6 +34,27 @@ static struct ml_path_key *least_used(struct ml_path *p)
     return victim;
 }
 
+static struct ml_path_key *find_cached(struct ml_path *p, const ml_disco_key *disco)
+{
+    for (size_t i = 0; i < ML_PATH_KEYS; i++) {
+        if (ml_key_equal(&p->keys[i].disco, disco)) {
+            return &p->keys[i];
+        }
+    }
+    return NULL;
+}
+
+/* The key of a slot that has none yet: a slot is often opened for a peer whose ping was just answered without one. */
+static bool fill_slot(struct ml_path *p, struct ml_path_peer *peer)
+{
+    const struct ml_path_key *k = find_cached(p, &peer->disco);
+    if (k) {
+        peer->shared = k->shared;
+        return true;
+    }
+    return ml_disco_shared(&peer->shared, &peer->disco, &p->disco_priv);
+}
+
 const struct ml_disco_shared *ml_path_shared(struct ml_path *p, ml_time now, const ml_disco_key *disco,
                                              struct ml_path_key **key)
 {
@@ -47,17 +68,12 @@ const struct ml_disco_shared *ml_path_shared(struct ml_path *p, ml_time now, con
         struct ml_path_peer *peer = &p->peers[i];
         if (peer->is_open && ml_key_equal(&peer->disco, disco)) {
             if (!peer->has_shared) {
-                peer->has_shared = ml_disco_shared(&peer->shared, disco, &p->disco_priv);
+                peer->has_shared = fill_slot(p, peer);
             }
             return peer->has_shared ? &peer->shared : NULL;
         }
     }
-    struct ml_path_key *k = NULL;
-    for (size_t i = 0; i < ML_PATH_KEYS; i++) {
-        if (ml_key_equal(&p->keys[i].disco, disco)) {
-            k = &p->keys[i];
-        }
-    }
+    struct ml_path_key *k = find_cached(p, disco);
     if (!k) {
         if (!may_derive(p, now)) {
             return NULL;

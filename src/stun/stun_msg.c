@@ -16,6 +16,7 @@ enum {
     ATTR_FINGERPRINT = 0x8028
 };
 
+static const uint8_t software[8] = {'t', 'a', 'i', 'l', 'n', 'o', 'd', 'e'};
 static const uint8_t magic_cookie[4] = {0x21, 0x12, 0xa4, 0x42};
 
 /* CRC-32/IEEE, bit by bit: 32 bytes every twenty seconds do not deserve a 1 KB table. */
@@ -39,7 +40,7 @@ void ml_stun_write_request(uint8_t out[ML_STUN_REQUEST_LEN], const uint8_t tx[ML
     memcpy(out + 8, tx, ML_STUN_TX_LEN);
     ml_put_be16(out + 20, ATTR_SOFTWARE);
     ml_put_be16(out + 22, 8);
-    memcpy(out + 24, "tailnode", 8);
+    memcpy(out + 24, software, sizeof software);
     ml_put_be16(out + 32, ATTR_FINGERPRINT);
     ml_put_be16(out + 34, 4);
     ml_put_be32(out + 36, crc32_ieee(out, 32) ^ UINT32_C(0x5354554e));

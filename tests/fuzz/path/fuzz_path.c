@@ -53,7 +53,7 @@ static void require(bool ok)
 
 static void check(struct world *w)
 {
-    for (uint16_t s = 0; s < SLOTS; s++) {
+    for (int s = 0; s < SLOTS; s++) {
         struct ml_path_peer *peer = &w->peers[s];
         size_t given = 0;
         bool has_best = !ml_addr_is_set(&peer->best);

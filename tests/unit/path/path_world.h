@@ -167,6 +167,10 @@ static inline void ping_us(struct world *w, int r, const char *from, uint8_t tx)
 static inline void answer(struct world *w, const struct sent *ping, const char *from)
 {
     struct ml_disco_msg m = {.type = ML_DISCO_PONG};
+    if (!ping) {
+        fail_msg("no such ping was sent");
+        return;
+    }
     memcpy(m.tx, ping->msg.tx, sizeof m.tx);
     m.src = vec_addr("198.51.100.7:1234");
     deliver(w, &w->r[ping->remote], from, 0, NULL, &m);

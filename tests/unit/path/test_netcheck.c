@@ -375,6 +375,24 @@ static void a_new_map_keeps_latencies_of_regions_that_stay_and_drops_a_home_that
     assert_int_equal(run(true).home_region, 2);
 }
 
+static void a_start_during_a_measurement_is_remembered_unless_it_is_the_same_instant(void **state)
+{
+    (void)state;
+    ml_netcheck_start(&n, now, true);
+    ml_netcheck_start(&n, now, false);
+    send_all();
+    run_to_end();
+    assert_int_equal(ml_netcheck_deadline(&n), ML_NEVER);
+    ml_netcheck_start(&n, now, true);
+    send_all();
+    now += ML_MSEC(1);
+    ml_netcheck_start(&n, now, false);
+    run_to_end();
+    assert_int_not_equal(ml_netcheck_deadline(&n), ML_NEVER);
+    run_to_end();
+    assert_int_equal(ml_netcheck_deadline(&n), ML_NEVER);
+}
+
 static void disabled_stun_ends_at_once_with_a_home(void **state)
 {
     (void)state;
@@ -406,6 +424,7 @@ int main(void)
         cmocka_unit_test_setup(measurements_repeat_every_20_to_26_s_while_there_is_traffic, setup),
         cmocka_unit_test_setup(names_are_resolved_when_the_map_has_no_address, setup),
         cmocka_unit_test_setup(a_new_map_keeps_latencies_of_regions_that_stay_and_drops_a_home_that_went, setup),
+        cmocka_unit_test_setup(a_start_during_a_measurement_is_remembered_unless_it_is_the_same_instant, setup),
         cmocka_unit_test_setup(disabled_stun_ends_at_once_with_a_home, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -272,6 +272,18 @@ static void curve_operations_for_peers_without_a_slot_are_limited(void **state)
     assert_int_equal(w.drop, ML_DROP_NONE);
 }
 
+static void a_slot_opened_after_a_ping_takes_over_its_shared_key(void **state)
+{
+    (void)state;
+    ping_us(&w, 1, "203.0.113.9:9", 1);
+    const struct ml_path_key *k = &w.p.keys[0];
+    assert_true(ml_key_equal(&k->disco, &w.r[1].disco));
+    open_slot(&w, 1, 7, NULL, 0);
+    assert_int_equal(drain(&w), 1);
+    assert_true(w.peers[1].has_shared);
+    assert_memory_equal(w.peers[1].shared.b, k->shared.b, 32);
+}
+
 static void without_disco_only_pings_over_derp_are_answered(void **state)
 {
     (void)state;
@@ -313,6 +325,7 @@ int main(void)
         cmocka_unit_test_setup(D26_unknown_types_and_versions_change_nothing, setup),
         cmocka_unit_test_setup(two_peers_with_one_disco_key_both_learn_the_address, setup),
         cmocka_unit_test_setup(curve_operations_for_peers_without_a_slot_are_limited, setup),
+        cmocka_unit_test_setup(a_slot_opened_after_a_ping_takes_over_its_shared_key, setup),
         cmocka_unit_test_setup(without_disco_only_pings_over_derp_are_answered, setup),
         cmocka_unit_test_setup(nothing_is_opened_before_there_are_keys, setup),
     };
