@@ -252,6 +252,9 @@ bool ml_ip_rewrite(uint8_t *p, size_t len, bool dst, const ml_ip *to)
     if (!ml_ip_is_set(&v.src) || !ml_ip_is_set(to) || ml_ip_is4(to) != (v.version == 4)) {
         return false;
     }
+    if (v.transport_at < ml_ip_header_len(&v.src)) {
+        return false; /* a header length under 20 would put the transport checksum inside the addresses */
+    }
     size_t n = v.version == 4 ? 4 : 16;
     uint8_t *field = v.version == 4 ? p + (dst ? 16 : 12) : p + (dst ? 24 : 8);
     const uint8_t *now = to->b + (16 - n);

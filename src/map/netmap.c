@@ -9,8 +9,8 @@
 
 enum { NAME_BYTES_PER_PEER = 32, NAME_BYTES_SHARED = 256, MAX_EXTRAS = 16384 };
 
-static const char *const os_names[] = {"",        "linux",   "windows", "macOS",   "iOS", "android",
-                                       "freebsd", "openbsd", "tvOS",    "illumos", "js",  "esp32"};
+static const char os_names[][8] = {"",        "linux",   "windows", "macOS",   "iOS", "android",
+                                   "freebsd", "openbsd", "tvOS",    "illumos", "js",  "esp32"};
 
 _Static_assert(sizeof(struct ml_peer) <= 200, "budget of a peer at rest");
 

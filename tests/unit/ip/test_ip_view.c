@@ -121,6 +121,18 @@ static void an_address_of_the_other_family_is_not_written_into_a_packet(void **s
     assert_memory_equal(b, was, sizeof b);
 }
 
+static void a_packet_whose_header_length_is_too_small_is_not_rewritten(void **state)
+{
+    (void)state;
+    uint8_t b[40] = {0x40, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0, 100, 64, 0, 1, 100, 64, 0, 2};
+    uint8_t was[40];
+    ml_ip to = ml_ip4(100, 64, 0, 9);
+
+    memcpy(was, b, sizeof b);
+    assert_false(ml_ip_rewrite(b, sizeof b, false, &to));
+    assert_memory_equal(b, was, sizeof b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -129,6 +141,7 @@ int main(void)
         cmocka_unit_test(service_addresses_are_known),
         cmocka_unit_test(a_udp_datagram_is_read_back_and_a_damaged_one_is_not),
         cmocka_unit_test(an_echo_request_is_answered_with_its_own_data),
+        cmocka_unit_test(a_packet_whose_header_length_is_too_small_is_not_rewritten),
         cmocka_unit_test(an_address_of_the_other_family_is_not_written_into_a_packet),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
