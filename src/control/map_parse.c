@@ -965,6 +965,12 @@ static void on_null(struct ml_map_parse *p)
             emit_rules(p, &(struct ml_delta){.type = ML_DELTA_RULES_DELETE, .text = p->map_name});
         }
         break;
+    case C_BITS:
+        p->u.rule.is_invalid = true; /* an entry all the same */
+        break;
+    case C_PROTOS:
+        p->u.rule.is_spoilt = true;
+        break;
     case C_MESSAGES:
         emit(p, &(struct ml_delta){.type = ML_DELTA_MESSAGE_GONE, .name = p->map_name});
         break;
@@ -973,8 +979,8 @@ static void on_null(struct ml_map_parse *p)
     }
 }
 
-/* A known field holds a container it should not. In a filter rule that must not widen what the rule allows. */
-static void on_wrong_container(struct ml_map_parse *p, uint8_t field)
+/* A known field holds what it should not. In a filter rule that must not widen what the rule allows. */
+static void on_wrong_type(struct ml_map_parse *p, uint8_t field)
 {
     if (field >= F_RULE_SRC) {
         p->u.rule.is_spoilt = true;
@@ -1010,7 +1016,7 @@ static void on_container(struct ml_map_parse *p, bool is_object)
     bool is_cleared = child == C_RULES && strcmp(p->map_name, "*") == 0 && field == F_PACKET_FILTERS;
     if (child == C_NONE || wants_object != is_object || p->depth == ML_MAP_DEPTH || is_cleared) {
         if (!is_cleared) {
-            on_wrong_container(p, field);
+            on_wrong_type(p, field);
         }
         ml_json_skip(&p->json);
         return;
@@ -1048,8 +1054,12 @@ static void on_event(struct ml_map_parse *p, enum ml_json_event ev)
     default: {
         struct value v = {.kind = ev, .text = p->json.tok, .len = p->json.tok_len, .is_cut = ml_json_is_cut(&p->json)};
         uint8_t kind = ml_map_ctx_defs[p->stack[p->depth - 1].ctx].kind;
-        bool in_list = kind == KIND_LIST || kind == KIND_VALUES;
-        scalar(p, (enum ml_map_field)(in_list ? p->stack[p->depth - 1].owner : p->stack[p->depth - 1].field), &v);
+        uint8_t field = p->stack[p->depth - 1].field;
+        if (kind == KIND_LIST || (kind != KIND_VALUES && p->stack[p->depth - 1].child != C_NONE)) {
+            on_wrong_type(p, kind == KIND_LIST ? p->stack[p->depth - 1].owner : field);
+        } else {
+            scalar(p, (enum ml_map_field)(kind == KIND_VALUES ? p->stack[p->depth - 1].owner : field), &v);
+        }
         break;
     }
     }
