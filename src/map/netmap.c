@@ -158,9 +158,9 @@ const char *ml_map_peer_os(const struct ml_peer *p)
 
 static uint8_t os_code(const char *os)
 {
-    for (uint8_t i = 1; i < sizeof os_names / sizeof os_names[0]; i++) {
+    for (size_t i = 1; i < sizeof os_names / sizeof os_names[0]; i++) {
         if (strcmp(os_names[i], os) == 0) {
-            return i;
+            return (uint8_t)i;
         }
     }
     return 0;
