@@ -13,10 +13,17 @@ import (
 	"microlink.test/interop/harness"
 )
 
+// meet waits until each of two nodes knows the other and its home.
+func meet(t *testing.T, a, b *harness.Node) {
+	t.Helper()
+	a.WaitPeer(t, b.Name, 20*time.Second)
+	b.WaitPeer(t, a.Name, 20*time.Second)
+}
+
 // expectDirect requires that ping finds a direct path within 10 pings.
 func expectDirect(t *testing.T, from, to *harness.Node) {
 	t.Helper()
-	from.WaitPeer(t, to.Name, 20*time.Second)
+	meet(t, from, to)
 	pongs, out, err := from.Ping("-c", "10", "--timeout", "3s", to.IP4(t))
 	if err != nil || len(pongs) == 0 {
 		t.Errorf("%s to %s: %v\n%s", from.Name, to.Name, err, out)
@@ -33,7 +40,7 @@ func expectDirect(t *testing.T, from, to *harness.Node) {
 // expectRelayed requires that every one of three pings is answered over a relay.
 func expectRelayed(t *testing.T, from, to *harness.Node) {
 	t.Helper()
-	from.WaitPeer(t, to.Name, 20*time.Second)
+	meet(t, from, to)
 	pongs, out, _ := from.Ping("-c", "3", "--timeout", "3s", "--until-direct=false", to.IP4(t))
 	if len(pongs) != 3 {
 		t.Errorf("%s to %s: %d pongs of 3:\n%s", from.Name, to.Name, len(pongs), out)
@@ -52,7 +59,7 @@ func expectRelayed(t *testing.T, from, to *harness.Node) {
 // expectPong requires an answer to one ping of a kind ("--tsmp", "--icmp").
 func expectPong(t *testing.T, from, to *harness.Node, kind string) {
 	t.Helper()
-	from.WaitPeer(t, to.Name, 20*time.Second)
+	meet(t, from, to)
 	pongs, out, err := from.Ping("-c", "1", "--timeout", "5s", kind, to.IP4(t))
 	if err != nil || len(pongs) == 0 {
 		t.Errorf("%s to %s: ping %s: %v\n%s", from.Name, to.Name, kind, err, out)

@@ -17,6 +17,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"tailscale.com/tailcfg"
 )
 
 const (
@@ -32,7 +34,10 @@ type Options struct {
 	Loopback    bool     // No namespaces: everything on 127.0.0.1.
 	Policy      string   // Access rules; "" allows all.
 	DERPCertPin bool     // The relays have certificates of no authority; the DERP map pins them by hash.
+	DERPAnySNI  bool     // The relays show their certificate whatever server name is asked for.
 	Config      []string // More lines for Headscale's configuration.
+
+	ChangeDERPMap func(*tailcfg.DERPMap) // Changes the map before any server hands it out.
 }
 
 // Lab is one tailnet with its network.

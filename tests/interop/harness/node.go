@@ -233,7 +233,7 @@ func (s *Status) FindPeer(name string) (Peer, bool) {
 	return Peer{}, false
 }
 
-// WaitPeer waits until the node has a peer of that name.
+// WaitPeer waits until the node has a peer of that name and knows its home region.
 func (n *Node) WaitPeer(tb testing.TB, name string, within time.Duration) Peer {
 	tb.Helper()
 	var peer Peer
@@ -245,6 +245,9 @@ func (n *Node) WaitPeer(tb testing.TB, name string, within time.Duration) Peer {
 		p, ok := s.FindPeer(name)
 		if !ok {
 			return fmt.Errorf("has %d peers", len(s.Peer))
+		}
+		if p.Relay == "" {
+			return errors.New("its home is not known")
 		}
 		peer = p
 		return nil

@@ -47,9 +47,15 @@ func (lab *Lab) startDerper(n int) *Derper {
 	} else {
 		lab.CA.Issue(tb, d.Host, d.Host)
 	}
+	certFor := d.Host
+	if lab.Options.DERPAnySNI {
+		// derper does not look at the server name when its own name is an address.
+		certFor = d.IP
+		lab.CA.Issue(tb, d.IP, d.Host, d.IP)
+	}
 	d.args = []string{Official(tb, "derper"), "-c", filepath.Join(lab.Dir, d.Host+".json"), "-http-port", "-1",
 		"-a", net.JoinHostPort(d.IP, fmt.Sprint(d.Port)), "-stun-port", fmt.Sprint(d.STUN),
-		"-certmode", "manual", "-certdir", lab.Dir, "-hostname", d.Host}
+		"-certmode", "manual", "-certdir", lab.Dir, "-hostname", certFor}
 	d.Start()
 	return d
 }
@@ -140,14 +146,15 @@ func (lab *Lab) startHeadscale() *Headscale {
 		tls = fmt.Sprintf("tls_cert_path: %s\ntls_key_path: %s\n", crt, key)
 		h.URL = "https://" + net.JoinHostPort(name, fmt.Sprint(port))
 	}
+	// Headscale reads the map with the field names in lower case.
 	derp := "regions:\n"
-	for _, d := range lab.Derpers {
-		derp += fmt.Sprintf("  %d:\n    regionid: %d\n    regioncode: %s\n    regionname: Test %d\n    nodes:\n", d.Region, d.Region, d.Code, d.Region)
-		derp += fmt.Sprintf("      - name: %da\n        regionid: %d\n        hostname: %s\n        ipv4: %s\n        ipv6: none\n        stunport: %d\n        derpport: %d\n",
-			d.Region, d.Region, d.Host, d.IP, d.STUN, d.Port)
-		if d.Cert != "" {
-			derp += "        certname: " + d.Cert + "\n"
-		}
+	for id, r := range lab.DERPMap().Regions {
+		node := r.Nodes[0]
+		derp += fmt.Sprintf("  %d:\n    regionid: %d\n    regioncode: %s\n    regionname: %s\n    nodes:\n", id, id, r.RegionCode, r.RegionName)
+		derp += fmt.Sprintf("      - name: %s\n        regionid: %d\n        hostname: %s\n        certname: '%s'\n", node.Name, id,
+			node.HostName, node.CertName)
+		derp += fmt.Sprintf("        ipv4: %s\n        ipv6: none\n        stunport: %d\n        derpport: %d\n", node.IPv4, node.STUNPort,
+			node.DERPPort)
 	}
 	policy := lab.Options.Policy
 	if policy == "" {

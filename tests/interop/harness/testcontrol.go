@@ -63,6 +63,9 @@ func (lab *Lab) DERPMap() *tailcfg.DERPMap {
 			Nodes: []*tailcfg.DERPNode{{Name: d.Host, RegionID: d.Region, HostName: d.Host, IPv4: d.IP, IPv6: "none",
 				DERPPort: d.Port, STUNPort: d.STUN, CertName: d.Cert}}}
 	}
+	if lab.Options.ChangeDERPMap != nil {
+		lab.Options.ChangeDERPMap(m)
+	}
 	return m
 }
 
