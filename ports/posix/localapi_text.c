@@ -1,0 +1,305 @@
+/*
+ * The lines that the words of `microlink` print, written by the daemon; they follow the official client's (cmd/tailscale/cli).
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "base/addr.h"
+#include "daemon.h"
+
+#include <string.h>
+
+/** More than any line below needs. */
+#define LINE_ROOM 1024
+
+static void pad(struct ml_writer *w, size_t start, size_t width)
+{
+    do {
+        ml_write_str(w, " ");
+    } while (w->len - start < width && !w->bad);
+}
+
+void ml_write_duration_ms(struct ml_writer *w, ml_time usec)
+{
+    ml_time ms = (usec + 500) / 1000;
+    if (ms == 0) {
+        ml_write_str(w, "0s");
+    } else if (ms < 1000) {
+        ml_write_dec(w, ms);
+        ml_write_str(w, "ms");
+    } else {
+        ml_time part = ms % 1000;
+        ml_write_dec(w, ms / 1000);
+        if (part != 0) {
+            ml_write_str(w, ".");
+            for (ml_time unit = 100; part != 0; unit /= 10) {
+                ml_write_dec(w, part / unit);
+                part %= unit;
+            }
+        }
+        ml_write_str(w, "s");
+    }
+}
+
+static const ml_ip *first_ip(const ml_peer_info *p)
+{
+    return ml_ip_is_set(&p->ip4) ? &p->ip4 : &p->ip6;
+}
+
+/** "active; direct 192.0.2.7:41641", "idle", "offline", "-" as the official table has it. */
+static void write_path(struct ml_daemon *d, struct ml_writer *w, const ml_peer_info *p)
+{
+    char code[16];
+    bool offline = p->is_online_known && !p->is_online, traffic = p->rx_bytes != 0 || p->tx_bytes != 0;
+    ml_daemon_region_code(d, p->home_region, code);
+    if (p->is_active) {
+        if (ml_addr_is_set(&p->direct)) {
+            ml_write_str(w, "active; direct ");
+            ml_write_addr(w, &p->direct);
+        } else {
+            ml_write_str(w, "active; relay \"");
+            ml_write_str(w, code);
+            ml_write_str(w, "\"");
+        }
+        ml_write_str(w, offline ? "; offline" : "");
+    } else if (traffic) {
+        ml_write_str(w, offline ? "idle; offline" : "idle");
+    } else {
+        ml_write_str(w, offline ? "offline" : "-");
+    }
+    if (traffic) {
+        ml_write_str(w, ", tx ");
+        ml_write_dec(w, p->tx_bytes);
+        ml_write_str(w, " rx ");
+        ml_write_dec(w, p->rx_bytes);
+    }
+}
+
+static void status_line(struct ml_daemon *d, struct ml_writer *w, const ml_peer_info *p, const ml_self_info *s)
+{
+    size_t start = w->len;
+    ml_write_ip(w, first_ip(p));
+    pad(w, start, 17);
+    start = w->len;
+    ml_write_str(w, p->hostname);
+    pad(w, start, 21);
+    start = w->len;
+    if (p->user_id == s->user_id && s->user_login[0]) {
+        size_t at = strcspn(s->user_login, "@");
+        ml_write_bytes(w, s->user_login, at);
+        ml_write_str(w, "@");
+    } else if (p->user_id != 0) {
+        ml_write_dec(w, p->user_id);
+    } else {
+        ml_write_str(w, "-");
+    }
+    pad(w, start, 13);
+    start = w->len;
+    ml_write_str(w, p->os);
+    pad(w, start, 8);
+    write_path(d, w, p);
+    ml_write_str(w, "\n");
+}
+
+static void write_not_running(struct ml_daemon *d, struct ml_writer *w)
+{
+    const char *state = ml_backend_state(d), *url = ml_get_login_url(d->engine);
+    if (strcmp(state, "NeedsLogin") == 0) {
+        ml_write_str(w, "Logged out.\n");
+        if (url[0]) {
+            ml_write_str(w, "Log in at: ");
+            ml_write_str(w, url);
+            ml_write_str(w, "\n");
+        }
+    } else if (strcmp(state, "NeedsMachineAuth") == 0) {
+        ml_write_str(w, "Machine is not yet approved by tailnet admin.\n");
+    } else if (strcmp(state, "Stopped") == 0) {
+        ml_write_str(w, "microlink is stopped.\n");
+    }
+}
+
+static void write_health(struct ml_daemon *d, struct ml_writer *w)
+{
+    const char *problem = ml_get_problem(d->engine);
+    if (problem[0] || d->problem[0]) {
+        ml_write_str(w, "\n# Health check:\n");
+    }
+    if (problem[0]) {
+        ml_write_str(w, "#     - ");
+        ml_write_str(w, problem);
+        ml_write_str(w, "\n");
+    }
+    if (d->problem[0]) {
+        ml_write_str(w, "#     - ");
+        ml_write_str(w, d->problem);
+        ml_write_str(w, "\n");
+    }
+}
+
+bool ml_text_status(void *daemon, uint64_t *cursor, struct ml_writer *w)
+{
+    struct ml_daemon *d = daemon;
+    ml_self_info s;
+    ml_get_self(d->engine, &s);
+    if (*cursor == 0) {
+        ml_peer_info self;
+        bool is_self;
+        write_not_running(d, w);
+        const ml_ip *ip = ml_ip_is_set(&s.ip4) ? &s.ip4 : &s.ip6;
+        if (ml_ip_is_set(ip) && ml_daemon_peer_by_ip(d, ip, &self, &is_self)) {
+            status_line(d, w, &self, &s);
+        }
+        *cursor = 1;
+    }
+    size_t count = ml_get_peer_count(d->engine);
+    while (*cursor - 1 < count && w->cap - w->len > LINE_ROOM) {
+        ml_peer_info p;
+        if (ml_get_peer(d->engine, ml_sys_now(), (size_t)(*cursor - 1), &p) == ML_OK) {
+            status_line(d, w, &p, &s);
+        }
+        (*cursor)++;
+    }
+    if (*cursor - 1 < count) {
+        return true;
+    }
+    if (w->cap - w->len < LINE_ROOM) {
+        return true;
+    }
+    write_health(d, w);
+    return false;
+}
+
+bool ml_text_peers(void *daemon, uint64_t *cursor, struct ml_writer *w)
+{
+    struct ml_daemon *d = daemon;
+    size_t count = ml_get_peer_count(d->engine);
+    while (*cursor < count && w->cap - w->len > LINE_ROOM) {
+        ml_peer_info p;
+        if (ml_get_peer(d->engine, ml_sys_now(), (size_t)*cursor, &p) == ML_OK) {
+            size_t start = w->len;
+            ml_write_ip(w, first_ip(&p));
+            pad(w, start, 17);
+            start = w->len;
+            ml_write_str(w, p.hostname);
+            pad(w, start, 21);
+            start = w->len;
+            if (ml_addr_is_set(&p.direct)) {
+                ml_write_addr(w, &p.direct);
+            } else {
+                char code[16];
+                ml_daemon_region_code(d, p.home_region, code);
+                ml_write_str(w, "DERP(");
+                ml_write_str(w, code);
+                ml_write_str(w, ")");
+            }
+            pad(w, start, 23);
+            if (p.latency != 0) {
+                ml_write_duration_ms(w, p.latency);
+            } else {
+                ml_write_str(w, "-");
+            }
+            ml_write_str(w, "\n");
+        }
+        (*cursor)++;
+    }
+    return *cursor < count;
+}
+
+static void write_global(struct ml_writer *w, const char *label, const ml_addr *a)
+{
+    ml_write_str(w, label);
+    if (ml_addr_is_set(a)) {
+        ml_write_str(w, "yes, ");
+        ml_write_addr(w, a);
+    } else {
+        ml_write_str(w, "no");
+    }
+    ml_write_str(w, "\n");
+}
+
+void ml_text_netcheck(struct ml_daemon *d, struct ml_writer *w)
+{
+    ml_netcheck_info n;
+    ml_get_netcheck(d->engine, &n);
+    ml_write_str(w, "\nReport:\n\t* UDP: ");
+    ml_write_str(w, n.udp ? "true\n" : "false\n");
+    write_global(w, "\t* IPv4: ", &n.global4);
+    write_global(w, "\t* IPv6: ", &n.global6);
+    ml_write_str(w, "\t* MappingVariesByDestIP: ");
+    ml_write_str(w, !n.mapping_varies_known ? "\n" : n.mapping_varies ? "true\n" : "false\n");
+    char code[16];
+    ml_daemon_region_code(d, n.home_region, code);
+    ml_write_str(w, "\t* Nearest DERP: ");
+    ml_write_str(w, code[0] ? code : "unknown (no response to latency probes)");
+    ml_write_str(w, "\n\t* DERP latency:\n");
+    for (size_t i = 0; i < ml_get_region_count(d->engine); i++) {
+        ml_region_info r;
+        if (ml_get_region(d->engine, i, &r) != ML_OK) {
+            continue;
+        }
+        ml_write_str(w, "\t\t- ");
+        size_t start = w->len;
+        ml_write_str(w, r.code);
+        ml_write_str(w, ": ");
+        if (r.latency != 0) {
+            ml_write_duration_ms(w, r.latency);
+        }
+        pad(w, start, 14);
+        ml_write_str(w, "(");
+        ml_write_str(w, r.name);
+        ml_write_str(w, r.is_connected ? "), connected\n" : ")\n");
+    }
+}
+
+void ml_text_whois(struct ml_daemon *d, const ml_peer_info *p, struct ml_writer *w)
+{
+    ml_self_info s;
+    ml_get_self(d->engine, &s);
+    size_t n = strlen(p->name);
+    ml_write_str(w, "Machine:\n  Name:          ");
+    ml_write_bytes(w, p->name, n > 0 && p->name[n - 1] == '.' ? n - 1 : n);
+    ml_write_str(w, "\n  ID:            ");
+    ml_write_dec(w, p->node_id);
+    ml_write_str(w, "\n  Addresses:     [");
+    if (ml_ip_is_set(&p->ip4)) {
+        ml_write_ip(w, &p->ip4);
+        ml_write_str(w, "/32");
+    }
+    if (ml_ip_is_set(&p->ip6)) {
+        ml_write_str(w, ml_ip_is_set(&p->ip4) ? " " : "");
+        ml_write_ip(w, &p->ip6);
+        ml_write_str(w, "/128");
+    }
+    ml_write_str(w, "]\nUser:\n  Name:     ");
+    ml_write_str(w, p->user_id == s.user_id ? s.user_login : "");
+    ml_write_str(w, "\n  ID:       ");
+    ml_write_dec(w, p->user_id);
+    ml_write_str(w, "\n");
+}
+
+void ml_text_pong(struct ml_daemon *d, const ml_ip *ip, const ml_peer_info *p, const ml_pong *pong, struct ml_writer *w)
+{
+    static const char *const kind[] = {"disco", "TSMP", "ICMP"};
+    ml_write_str(w, "pong from ");
+    ml_write_str(w, p->hostname);
+    ml_write_str(w, " (");
+    ml_write_ip(w, ml_ip_is4(ip) || !ml_ip_is_set(&p->ip6) ? &p->ip4 : &p->ip6);
+    if (pong->peerapi_port != 0) {
+        ml_write_str(w, ", ");
+        ml_write_dec(w, pong->peerapi_port);
+    }
+    ml_write_str(w, ") via ");
+    if (pong->derp_region != 0) {
+        char code[16];
+        ml_daemon_region_code(d, pong->derp_region, code);
+        ml_write_str(w, "DERP(");
+        ml_write_str(w, code);
+        ml_write_str(w, ")");
+    } else if (ml_addr_is_set(&pong->via)) {
+        ml_write_addr(w, &pong->via);
+    } else {
+        ml_write_str(w, kind[pong->kind]);
+    }
+    ml_write_str(w, " in ");
+    ml_write_duration_ms(w, pong->latency);
+    ml_write_str(w, "\n");
+}
