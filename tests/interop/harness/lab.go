@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -93,10 +94,13 @@ for a in `+wanGateway+` `+ControlIP+` 10.77.0.21 10.77.0.22; do ip addr add $a/1
 	return lab
 }
 
+// SQLite's names of databases have characters with a meaning.
+var unsafeInPaths = regexp.MustCompile(`[^A-Za-z0-9_-]+`)
+
 func newRunDir(tb testing.TB) string {
 	tb.Helper()
 	base := filepath.Join(cacheDir(), "logs", time.Now().Format("0102-150405")+"-"+strconv.Itoa(os.Getpid()))
-	dir := filepath.Join(base, strings.NewReplacer("/", "_", " ", "_").Replace(tb.Name())+fmt.Sprintf("-%d", runDirs.Add(1)))
+	dir := filepath.Join(base, unsafeInPaths.ReplaceAllString(tb.Name(), "_")+fmt.Sprintf("-%d", runDirs.Add(1)))
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		tb.Fatal(err)
 	}

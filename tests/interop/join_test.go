@@ -1,0 +1,267 @@
+// Joining: with a key and by a user's visit, over http and https, Headscale and the official test server; and what only the
+// test server can order: empty filters, jailed peers, masquerading, approval, rate limits.
+//
+// SPDX-License-Identifier: MIT
+
+package interop
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"tailscale.com/tailcfg"
+	"tailscale.com/tstest/integration/testcontrol"
+	"tailscale.com/types/key"
+
+	"microlink.test/interop/harness"
+)
+
+// waitLoginURL waits until a node without a key says where its user must go.
+func waitLoginURL(t *testing.T, n *harness.Node) string {
+	t.Helper()
+	if n.Official {
+		go n.CLI("up", "--login-server="+n.Options.URL, "--hostname="+n.Name, "--accept-dns=false", "--netfilter-mode=off")
+	}
+	var url string
+	harness.Eventually(t, 20*time.Second, "a login URL", func() error {
+		s, err := n.Status()
+		if err != nil {
+			return err
+		}
+		if url = s.AuthURL; url == "" || s.BackendState != "NeedsLogin" {
+			return fmt.Errorf("state %q, URL %q", s.BackendState, url)
+		}
+		return nil
+	})
+	return url
+}
+
+func TestC22_JoinWithAKeyAndInteractively(t *testing.T) {
+	t.Parallel()
+	lab := harness.New(t, harness.Options{})
+	t.Run("headscale, key, http", func(t *testing.T) {
+		n := lab.Host("hs-key").Microlink(t, harness.NodeOptions{AuthKey: lab.Headscale.AuthKey(t), Userspace: true})
+		n.WaitRunning(t, 20*time.Second)
+		if name := n.WaitRunning(t, time.Second).Self.DNSName; name != "hs-key.lab.test." {
+			t.Errorf("name is %q", name)
+		}
+	})
+	t.Run("headscale, key, https", func(t *testing.T) {
+		secure := harness.New(t, harness.Options{ControlTLS: true})
+		n := secure.Host("hs-tls").Microlink(t, harness.NodeOptions{AuthKey: secure.Headscale.AuthKey(t)})
+		n.WaitRunning(t, 20*time.Second)
+		official := secure.Host("ts").Tailscaled(t, harness.NodeOptions{AuthKey: secure.Headscale.AuthKey(t)})
+		expectDirect(t, official, n)
+	})
+	t.Run("headscale, interactive", func(t *testing.T) {
+		n := lab.Host("hs-visit").Microlink(t, harness.NodeOptions{Userspace: true})
+		url := waitLoginURL(t, n)
+		t.Logf("URL: %s", url)
+		lab.Headscale.CLI(t, "auth", "register", "--auth-id", path.Base(url), "--user", "lab")
+		n.WaitRunning(t, 20*time.Second)
+	})
+	t.Run("test server, key", func(t *testing.T) {
+		_, url := lab.TestControl(t, func(s *testcontrol.Server) { s.RequireAuthKey = "tskey-auth-right" })
+		n := lab.Host("tc-key").Microlink(t, harness.NodeOptions{AuthKey: "tskey-auth-right", URL: url, Userspace: true})
+		n.WaitRunning(t, 20*time.Second)
+	})
+	t.Run("test server, interactive", func(t *testing.T) {
+		s, url := lab.TestControl(t, func(s *testcontrol.Server) { s.RequireAuth = true })
+		n := lab.Host("tc-visit").Microlink(t, harness.NodeOptions{URL: url, Userspace: true})
+		if !s.CompleteAuth(waitLoginURL(t, n)) {
+			t.Fatal("the test server does not know the URL")
+		}
+		n.WaitRunning(t, 20*time.Second)
+	})
+}
+
+func TestARateLimitedRegistrationWaitsAsTold(t *testing.T) {
+	t.Parallel()
+	if harness.SubjectIsOfficial() {
+		t.Skip("the official command line gives up at the first refusal")
+	}
+	lab := harness.New(t, harness.Options{})
+	// Each answer of the server with the shortest and longest wait it allows: seconds, a date, a number out of range.
+	answers := []struct {
+		header   string
+		min, max time.Duration
+	}{
+		{"3", 3 * time.Second, 6 * time.Second},
+		{"date", 2 * time.Second, 7 * time.Second},
+		{"86400", 4900 * time.Millisecond, 13 * time.Second},
+	}
+	var tries []time.Time
+	_, url := lab.TestControl(t, func(s *testcontrol.Server) {
+		s.MaybeRateLimitRegister = func() (bool, string, string) {
+			tries = append(tries, time.Now())
+			if len(tries) > len(answers) {
+				return false, "", ""
+			}
+			header := answers[len(tries)-1].header
+			if header == "date" {
+				header = time.Now().Add(4 * time.Second).UTC().Format(http.TimeFormat)
+			}
+			return true, header, "slow down"
+		}
+	})
+	n := lab.Host("ml").Microlink(t, harness.NodeOptions{URL: url, AuthKey: "x", Userspace: true})
+	n.WaitRunning(t, 40*time.Second)
+	for i, a := range answers {
+		if wait := tries[i+1].Sub(tries[i]); wait < a.min || wait > a.max {
+			t.Errorf("after Retry-After %q the next attempt came after %s, want %v to %v", a.header, seconds(wait), a.min, a.max)
+		}
+	}
+}
+
+// connectTCP tells whether a TCP connection through the tailnet can be made.
+func connectTCP(t *testing.T, from, to *harness.Host, ip string) error {
+	t.Helper()
+	l, err := to.Listen(net.JoinHostPort("", "9100"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c, err := from.Dial("tcp", net.JoinHostPort(ip, "9100"), 3*time.Second)
+	if err == nil {
+		c.Close()
+	}
+	return err
+}
+
+func TestWhatTheTestServerOrders(t *testing.T) {
+	t.Parallel()
+	lab := harness.New(t, harness.Options{})
+	nodeKey := func(t *testing.T, s *testcontrol.Server, name string) key.NodePublic {
+		t.Helper()
+		for _, n := range s.AllNodes() {
+			if strings.HasPrefix(n.Name, name+".") || n.Hostinfo.Hostname() == name {
+				return n.Key
+			}
+		}
+		t.Fatalf("the server has no node %q", name)
+		return key.NodePublic{}
+	}
+	pair := func(t *testing.T, name string, change func(*testcontrol.Server)) (*testcontrol.Server, *harness.Node, *harness.Node) {
+		t.Helper()
+		s, url := lab.TestControl(t, change)
+		ours := lab.Host("ml-"+name).Microlink(t, harness.NodeOptions{URL: url, AuthKey: "x"})
+		ours.WaitRunning(t, 20*time.Second)
+		official := lab.Host("ts-"+name).Tailscaled(t, harness.NodeOptions{URL: url, AuthKey: "x"})
+		meet(t, ours, official)
+		return s, ours, official
+	}
+
+	t.Run("D58 ping --tsmp succeeds with an empty packet filter and shows the PeerAPI port", func(t *testing.T) {
+		var ours string
+		_, node, official := pair(t, "empty", func(s *testcontrol.Server) {
+			ours = "ml-empty"
+			s.ModifyFirstMapResponse = func(res *tailcfg.MapResponse, req *tailcfg.MapRequest) {
+				if req.Hostinfo != nil && req.Hostinfo.Hostname == ours {
+					res.PacketFilter, res.PacketFilters = []tailcfg.FilterRule{}, nil
+				}
+			}
+		})
+		pongs, out, err := official.Ping("-c", "1", "--timeout", "5s", "--tsmp", node.IP4(t))
+		if err != nil || len(pongs) != 1 || !strings.Contains(pongs[0].IP, ", ") {
+			t.Errorf("want a pong with a port: %v\n%s", err, out)
+		}
+		if err := connectTCP(t, official.Host, node.Host, node.IP4(t)); err == nil && !node.Official {
+			t.Error("a connection got through an empty filter")
+		}
+		if err := connectTCP(t, node.Host, official.Host, official.IP4(t)); err != nil {
+			t.Errorf("our own connection: %v", err)
+		}
+	})
+	t.Run("D64 a jailed peer cannot connect to us, but our connections to it work", func(t *testing.T) {
+		s, node, official := pair(t, "jail", nil)
+		if err := connectTCP(t, official.Host, node.Host, node.IP4(t)); err != nil {
+			t.Errorf("before: %v", err)
+		}
+		s.SetJailed(nodeKey(t, s, "ml-jail"), nodeKey(t, s, "ts-jail"), true)
+		harness.Eventually(t, 10*time.Second, "the peer is jailed", func() error {
+			if connectTCP(t, official.Host, node.Host, node.IP4(t)) == nil {
+				return fmt.Errorf("it can still connect")
+			}
+			return nil
+		})
+		if err := connectTCP(t, node.Host, official.Host, official.IP4(t)); err != nil {
+			t.Errorf("our own connection: %v", err)
+		}
+		s.SetJailed(nodeKey(t, s, "ml-jail"), nodeKey(t, s, "ts-jail"), false)
+		harness.Eventually(t, 10*time.Second, "the peer is free", func() error {
+			return connectTCP(t, official.Host, node.Host, node.IP4(t))
+		})
+	})
+	t.Run("D65 masquerading rewrites addresses both ways, IPv4 and IPv6", func(t *testing.T) {
+		s, node, official := pair(t, "masq", nil)
+		for _, as := range []string{"100.108.1.1", "fd7a:115c:a1e0:ab12:4843:cd96:626c:101"} {
+			s.SetMasqueradeAddresses([]testcontrol.MasqueradePair{{Node: nodeKey(t, s, "ml-masq"), Peer: nodeKey(t, s, "ts-masq"),
+				NodeMasqueradesAs: netip.MustParseAddr(as)}})
+			harness.Eventually(t, 10*time.Second, "the peer knows us as "+as, func() error {
+				p, err := official.Status()
+				if err != nil {
+					return err
+				}
+				if peer, _ := p.FindPeer("ml-masq"); !slices.Contains(peer.TailscaleIPs, as) {
+					return fmt.Errorf("it has %v", peer.TailscaleIPs)
+				}
+				return nil
+			})
+			official.WaitKernelPing(t, as, 5*time.Second)
+			if err := connectTCP(t, official.Host, node.Host, as); err != nil {
+				t.Errorf("to %s: %v", as, err)
+			}
+			theirs := official.IP4(t)
+			if strings.Contains(as, ":") {
+				theirs = official.IP6(t)
+			}
+			node.WaitKernelPing(t, theirs, 5*time.Second)
+			if err := connectTCP(t, node.Host, official.Host, theirs); err != nil {
+				t.Errorf("from %s: %v", as, err)
+			}
+		}
+	})
+	t.Run("C25 a node that waits for approval becomes active when it comes", func(t *testing.T) {
+		s, url := lab.TestControl(t, func(s *testcontrol.Server) { s.RequireMachineAuth = true })
+		n := lab.Host("ml-approval").Microlink(t, harness.NodeOptions{URL: url, Userspace: true})
+		if n.Official {
+			return // Its `up` waits.
+		}
+		harness.Eventually(t, 20*time.Second, "it waits for approval", func() error {
+			st, err := n.Status()
+			if err == nil && st.BackendState != "NeedsMachineAuth" {
+				err = fmt.Errorf("state %q", st.BackendState)
+			}
+			return err
+		})
+		k := nodeKey(t, s, "ml-approval")
+		if !s.CompleteDeviceApproval(url, url+"/admin", &k) {
+			t.Fatal("the server does not know the node")
+		}
+		n.WaitRunning(t, 20*time.Second)
+	})
+	t.Run("an expired key is said, and a new login revives the node", func(t *testing.T) {
+		s, node, official := pair(t, "expiry", nil)
+		if node.Official {
+			return
+		}
+		s.SetExpireAllNodes(true)
+		harness.Eventually(t, 20*time.Second, "it says so", func() error {
+			st, err := node.Status()
+			if err == nil && st.BackendState != "NeedsLogin" && len(st.Health) == 0 {
+				err = fmt.Errorf("state %q, no complaint", st.BackendState)
+			}
+			return err
+		})
+		s.SetExpireAllNodes(false)
+		node.WaitRunning(t, 60*time.Second)
+		_ = official
+	})
+}
