@@ -26,13 +26,17 @@
 struct arena {
     uint8_t *base; /* NULL: count only */
     size_t used;
+    size_t *len_of; /* by tenant; NULL: nobody asks */
 };
 
-static void *take(struct arena *a, size_t len)
+static void *take(struct arena *a, enum core_tenant tenant, size_t len)
 {
     const size_t align = alignof(max_align_t);
     size_t at = (a->used + align - 1) / align * align;
     a->used = at + len;
+    if (a->len_of) {
+        a->len_of[tenant] = len;
+    }
     return a->base ? a->base + at : NULL;
 }
 
@@ -74,27 +78,27 @@ struct layout {
     void *map, *regions, *filter;
 };
 
-static size_t lay_out(uint8_t *base, const struct sizes *z, struct layout *l)
+static size_t lay_out(uint8_t *base, const struct sizes *z, struct layout *l, size_t *len_of)
 {
-    struct arena a = {.base = base};
+    struct arena a = {.base = base, .len_of = len_of};
     const struct ml_map_cfg map_cfg = {.max_peers = z->peers};
     const struct ml_filter_cfg filter_cfg = {.max_entries = z->rules, .max_flows = z->flows};
-    l->ml = take(&a, sizeof *l->ml);
-    l->wg_peers = take(&a, z->slots * sizeof *l->wg_peers);
-    l->wg_stages = take(&a, z->stages * sizeof *l->wg_stages);
-    l->path_peers = take(&a, z->slots * sizeof *l->path_peers);
-    l->netcheck_regions = take(&a, z->regions * sizeof *l->netcheck_regions);
-    l->derp_slots = take(&a, z->derp * sizeof *l->derp_slots);
-    l->derp_routes = take(&a, z->routes * sizeof *l->derp_routes);
-    l->slots = take(&a, z->slots * sizeof *l->slots);
-    l->slot_of_peer = take(&a, z->peers * sizeof *l->slot_of_peer);
-    l->scores = take(&a, z->regions * sizeof *l->scores);
-    l->derp_tx = take(&a, (size_t)z->derp * z->tx);
-    l->outq = take(&a, z->outq);
-    l->control_tx = take(&a, z->tx);
-    l->map = take(&a, ml_map_mem(&map_cfg));
-    l->regions = take(&a, ml_derp_table_mem(z->regions));
-    l->filter = take(&a, ml_filter_mem(&filter_cfg));
+    l->ml = take(&a, CORE_TENANT_ENGINE, sizeof *l->ml);
+    l->wg_peers = take(&a, CORE_TENANT_WG_PEERS, z->slots * sizeof *l->wg_peers);
+    l->wg_stages = take(&a, CORE_TENANT_WG_STAGES, z->stages * sizeof *l->wg_stages);
+    l->path_peers = take(&a, CORE_TENANT_PATH_PEERS, z->slots * sizeof *l->path_peers);
+    l->netcheck_regions = take(&a, CORE_TENANT_NETCHECK, z->regions * sizeof *l->netcheck_regions);
+    l->derp_slots = take(&a, CORE_TENANT_DERP_SLOTS, z->derp * sizeof *l->derp_slots);
+    l->derp_routes = take(&a, CORE_TENANT_DERP_ROUTES, z->routes * sizeof *l->derp_routes);
+    l->slots = take(&a, CORE_TENANT_SLOTS, z->slots * sizeof *l->slots);
+    l->slot_of_peer = take(&a, CORE_TENANT_SLOT_OF_PEER, z->peers * sizeof *l->slot_of_peer);
+    l->scores = take(&a, CORE_TENANT_SCORES, z->regions * sizeof *l->scores);
+    l->derp_tx = take(&a, CORE_TENANT_DERP_TX, (size_t)z->derp * z->tx);
+    l->outq = take(&a, CORE_TENANT_OUTQ, z->outq);
+    l->control_tx = take(&a, CORE_TENANT_CONTROL_TX, z->tx);
+    l->map = take(&a, CORE_TENANT_MAP, ml_map_mem(&map_cfg));
+    l->regions = take(&a, CORE_TENANT_REGIONS, ml_derp_table_mem(z->regions));
+    l->filter = take(&a, CORE_TENANT_FILTER, ml_filter_mem(&filter_cfg));
     return a.used;
 }
 
@@ -105,7 +109,14 @@ size_t ml_mem_needed(const ml_config *cfg)
     if (!cfg || !get_sizes(cfg, &z)) {
         return 0;
     }
-    return lay_out(NULL, &z, &l);
+    return lay_out(NULL, &z, &l, NULL);
+}
+
+size_t core_arena_by_tenant(const ml_config *cfg, size_t len_of[CORE_TENANT_COUNT])
+{
+    struct sizes z;
+    struct layout l;
+    return cfg && get_sizes(cfg, &z) ? lay_out(NULL, &z, &l, len_of) : 0;
 }
 
 static bool copy_str(char *dst, size_t cap, const char *src, const char *otherwise)
@@ -155,7 +166,7 @@ ml_err ml_init(ml_engine **out, void *mem, size_t len, const ml_config *cfg)
     if (!out || !mem || !cfg || !cfg->random.fill || (uintptr_t)mem % alignof(max_align_t) != 0 || !get_sizes(cfg, &z)) {
         return ML_ERR_ARG;
     }
-    size_t need = lay_out(NULL, &z, &l);
+    size_t need = lay_out(NULL, &z, &l, NULL);
     if (len < need) {
         return ML_ERR_NO_MEM;
     }
@@ -163,7 +174,7 @@ ml_err ml_init(ml_engine **out, void *mem, size_t len, const ml_config *cfg)
         return ML_ERR_UNSUPPORTED;
     }
     memset(mem, 0, need);
-    lay_out(mem, &z, &l);
+    lay_out(mem, &z, &l, NULL);
     struct ml_engine *ml = l.ml;
     ml->mem_len = need;
     ml->random = cfg->random;

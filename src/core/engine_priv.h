@@ -200,7 +200,33 @@ struct ml_engine {
     ml_stats stats;
 };
 
+/* Who lives in the arena, in its order. */
+enum core_tenant {
+    CORE_TENANT_ENGINE, /* struct ml_engine: what does not grow with any setting */
+    CORE_TENANT_WG_PEERS,
+    CORE_TENANT_WG_STAGES, /* packets that wait for a session */
+    CORE_TENANT_PATH_PEERS,
+    CORE_TENANT_NETCHECK,
+    CORE_TENANT_DERP_SLOTS,
+    CORE_TENANT_DERP_ROUTES,
+    CORE_TENANT_SLOTS,
+    CORE_TENANT_SLOT_OF_PEER,
+    CORE_TENANT_SCORES,
+    CORE_TENANT_DERP_TX,
+    CORE_TENANT_OUTQ,
+    CORE_TENANT_CONTROL_TX,
+    CORE_TENANT_MAP,
+    CORE_TENANT_REGIONS,
+    CORE_TENANT_FILTER,
+    CORE_TENANT_COUNT
+};
+
 /* engine.c */
+/**
+ * The bytes of each tenant of this configuration's arena, without the gaps of alignment between them; for tools/sizes.c.
+ * Returns what ml_mem_needed() does.
+ */
+size_t core_arena_by_tenant(const ml_config *cfg, size_t len_of[CORE_TENANT_COUNT]);
 void core_count(struct ml_engine *ml, ml_drop reason);
 void core_store(struct ml_engine *ml, ml_store_kind kind);
 void core_set_problem(struct ml_engine *ml, enum core_problem which, const char *text);
