@@ -75,8 +75,9 @@ static void strip_early(struct ml_noise_conn *c)
             continue;
         }
         uint8_t b = c->buf[c->plain_pos++];
-        c->early[c->early_got++] = b;
-        if (c->early_got <= sizeof early_magic && b != early_magic[c->early_got - 1]) {
+        size_t i = c->early_got++;
+        c->early[i] = b;
+        if (i < sizeof early_magic && b != early_magic[i]) {
             c->early_state = EARLY_NONE; /* HTTP/2 it is: peek() hands out `early` first */
         } else if (c->early_got == sizeof c->early) {
             c->early_left = ml_get_be32(c->early + sizeof early_magic);
