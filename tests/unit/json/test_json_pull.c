@@ -109,7 +109,8 @@ static void every_document_reads_as_encoding_json_reads_it_in_any_pieces(void **
 static enum ml_json_event next(struct ml_json *j, const char **p)
 {
     size_t used;
-    enum ml_json_event ev = ml_json_next(j, (const uint8_t *)*p, strlen(*p), &used);
+    const char *volatile at = *p; /* gcc 12 at -O2 folds the length of a literal wrongly after `+=` (not with -O1 or clang) */
+    enum ml_json_event ev = ml_json_next(j, (const uint8_t *)at, strlen(at), &used);
     *p += used;
     return ev;
 }
