@@ -1,0 +1,80 @@
+/* Keypair rotation and counter limits. SPDX-License-Identifier: MIT */
+#include "wg_pair.h"
+
+static struct ml_wg_session s, o;
+
+static struct ml_wg_keys keys(uint8_t n, bool is_mirror)
+{
+    struct ml_wg_keys k = {.local_index = n + (is_mirror ? 100u : 0u), .remote_index = n + (is_mirror ? 0u : 100u)};
+    memset(is_mirror ? k.receive : k.send, n, 32);
+    memset(is_mirror ? k.send : k.receive, n + 50, 32);
+    return k;
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    ml_wg_session_clear(&s);
+    ml_wg_session_clear(&o);
+    return 0;
+}
+
+static void next_becomes_current_with_its_first_packet_and_current_previous(void **state)
+{
+    (void)state;
+    struct ml_wg_keys k1 = keys(1, false), k2 = keys(2, false), m2 = keys(2, true);
+    uint8_t msg[32];
+    bool first;
+    ml_wg_session_install_current(&s, 1, &k1);
+    ml_wg_session_install_next(&s, 2, &k2);
+    assert_int_equal(ml_wg_session_find(&s, 1), ML_WG_KEYPAIR_CURRENT);
+    assert_int_equal(ml_wg_session_find(&s, 2), ML_WG_KEYPAIR_NEXT);
+    assert_int_equal(ml_wg_session_find(&s, 0), ML_WG_KEYPAIR_NONE);
+    ml_wg_session_install_current(&o, 2, &m2);
+    ml_wg_session_seal(&o, msg, 0);
+    assert_int_equal(ml_wg_session_open(&s, 3, ML_WG_KEYPAIR_NEXT, msg, 32, &first), ML_DROP_NONE);
+    assert_true(first);
+    assert_false(s.is_initiator);
+    assert_int_equal(ml_wg_session_find(&s, 1), ML_WG_KEYPAIR_PREVIOUS);
+    assert_int_equal(ml_wg_session_find(&s, 2), ML_WG_KEYPAIR_CURRENT);
+}
+
+static void keys_of_our_own_handshake_push_an_unused_next_to_previous(void **state)
+{
+    (void)state;
+    struct ml_wg_keys k1 = keys(1, false), k2 = keys(2, false), k3 = keys(3, false);
+    ml_wg_session_install_current(&s, 1, &k1);
+    ml_wg_session_install_next(&s, 2, &k2);
+    ml_wg_session_install_current(&s, 3, &k3);
+    assert_int_equal(ml_wg_session_find(&s, 1), ML_WG_KEYPAIR_NONE);
+    assert_int_equal(ml_wg_session_find(&s, 2), ML_WG_KEYPAIR_PREVIOUS);
+    assert_int_equal(ml_wg_session_find(&s, 3), ML_WG_KEYPAIR_CURRENT);
+    assert_true(s.is_initiator);
+}
+
+static void counters_end_before_2_to_the_64_minus_2_to_the_13(void **state)
+{
+    (void)state;
+    struct ml_wg_keys k1 = keys(1, false), m1 = keys(1, true);
+    uint8_t msg[32];
+    bool first;
+    ml_wg_session_install_current(&s, 0, &k1);
+    ml_wg_session_install_current(&o, 0, &m1);
+    s.current.counter = UINT64_MAX - 8192 - 1;
+    assert_true(ml_wg_session_can_send(&s, 1));
+    ml_wg_session_seal(&s, msg, 0);
+    assert_false(ml_wg_session_can_send(&s, 1));
+    assert_int_equal(ml_wg_session_open(&o, 1, ML_WG_KEYPAIR_CURRENT, msg, 32, &first), ML_DROP_NONE);
+    ml_wg_session_seal(&s, msg, 0);
+    assert_int_equal(ml_wg_session_open(&o, 1, ML_WG_KEYPAIR_CURRENT, msg, 32, &first), ML_DROP_WG_REPLAY);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(next_becomes_current_with_its_first_packet_and_current_previous, setup),
+        cmocka_unit_test_setup(keys_of_our_own_handshake_push_an_unused_next_to_previous, setup),
+        cmocka_unit_test_setup(counters_end_before_2_to_the_64_minus_2_to_the_13, setup),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
