@@ -76,15 +76,15 @@ static void every_bad_response_wipes_the_secrets(void **state)
 {
     (void)state;
     static const struct {
-        uint8_t bytes[ML_NOISE_RESPONSE_LEN];
         size_t len;
         enum ml_noise_ik_result want;
+        uint8_t bytes[ML_NOISE_RESPONSE_LEN];
     } cases[] = {
-        {{2, 0, 48, 9}, 51, ML_NOISE_IK_BAD_AUTH}, /* a point, but no tag */
-        {{2, 0, 48, 0}, 51, ML_NOISE_IK_BAD_AUTH}, /* the low-order point */
-        {{2, 0, 47}, 3, ML_NOISE_IK_BAD_FRAME},    {{2, 1, 48}, 3, ML_NOISE_IK_BAD_FRAME},
-        {{4, 0, 48}, 3, ML_NOISE_IK_BAD_FRAME},    {{0, 0, 0}, 3, ML_NOISE_IK_BAD_FRAME},
-        {{3, 0, 0}, 3, ML_NOISE_IK_REFUSED},       {{3, 0, 2, 'n', '\n'}, 5, ML_NOISE_IK_REFUSED},
+        {51, ML_NOISE_IK_BAD_AUTH, {2, 0, 48, 9}}, /* a point, but no tag */
+        {51, ML_NOISE_IK_BAD_AUTH, {2, 0, 48, 0}}, /* the low-order point */
+        {3, ML_NOISE_IK_BAD_FRAME, {2, 0, 47}},    {3, ML_NOISE_IK_BAD_FRAME, {2, 1, 48}},
+        {3, ML_NOISE_IK_BAD_FRAME, {4, 0, 48}},    {3, ML_NOISE_IK_BAD_FRAME, {0, 0, 0}},
+        {3, ML_NOISE_IK_REFUSED, {3, 0, 0}},       {5, ML_NOISE_IK_REFUSED, {3, 0, 2, 'n', '\n'}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct ml_noise_ik ik;
