@@ -29,6 +29,7 @@ struct ml_http_conn {
     int fd, slot;
     enum phase phase;
     bool keep_alive, may_write, close_when_sent, client_finished, finish_told, in_handler;
+    bool starved; /**< ml_http_raw_write() took less than there was: `writable` is owed. */
     struct ml_http_request req;
     uint8_t in[IN_MAX];
     size_t in_len;
@@ -178,6 +179,7 @@ size_t ml_http_raw_write(struct ml_http_conn *c, const uint8_t *buf, size_t len)
         c->out_len = waiting;
     }
     append(c, buf, n);
+    c->starved = n < len;
     ml_loop_set(c->server->loop, c->slot, POLLIN | POLLOUT);
     return n;
 }
@@ -310,7 +312,7 @@ static void go_on(struct ml_http_conn *c)
                 return;
             }
             short events = (short)((c->in_len < sizeof c->in && !c->client_finished && !c->close_when_sent ? POLLIN : 0) |
-                                   (blocked ? POLLOUT : 0));
+                                   (blocked || c->starved ? POLLOUT : 0));
             ml_loop_set(c->server->loop, c->slot, events);
             return;
         }
@@ -373,7 +375,8 @@ static void on_conn(void *ctx, short revents)
         if (!send_out(c)) {
             return;
         }
-        if (c->raw != NULL && c->out_len == 0) {
+        if (c->raw != NULL && c->out_len == 0 && c->starved) {
+            c->starved = false;
             c->raw->writable(c->raw_ctx);
         }
     }

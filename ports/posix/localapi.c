@@ -223,7 +223,7 @@ static void on_pong(struct ml_daemon *d, const ml_event *ev)
             uint8_t line[512];
             struct ml_writer w = ml_writer_of(line, sizeof line);
             ml_text_pong(d, &ip, &p, &ev->ping, &w);
-            bool direct = ml_addr_is_set(&ev->ping.via) && ev->ping.derp_region == 0;
+            bool direct = ev->ping.kind == ML_PING_DISCO && ml_addr_is_set(&ev->ping.via) && ev->ping.derp_region == 0;
             ml_http_respond(c, 200, "text/plain; charset=utf-8", direct ? "Microlink-Direct: true\r\n" : NULL, line, w.len);
         } else if (ev->type == ML_EV_PONG && known) {
             ANSWER_WITH(c, "application/json", ml_json_ping(d, &ip, &p, &ev->ping, NULL, false, &w));
@@ -532,6 +532,8 @@ void ml_localapi_request(void *ctx, struct ml_http_conn *c, const struct ml_http
         ping(d, c, r, false);
     } else if (strcmp(name, "prefs") == 0) {
         prefs(d, c, r, body);
+    } else if (strcmp(name, "serve-config") == 0 && strcmp(r->method, "GET") == 0) {
+        ml_http_respond(c, 200, "application/json", NULL, "{}\n", 3); /* Nothing is served; `tailscale status` asks. */
     } else if (strcmp(name, "logout") == 0) {
         logout(d, c, r);
     } else if (strcmp(name, "dial") == 0) {

@@ -408,6 +408,9 @@ void ml_json_ping(struct ml_daemon *d, const ml_ip *ip, const ml_peer_info *p, c
 {
     json j = ml_json_writer_of(w);
     char code[16] = "";
+    /* TSMP and ICMP travel inside the tunnel and tell no path. */
+    bool tells_path = pong != NULL && pong->kind == ML_PING_DISCO;
+    uint16_t region = tells_path ? pong->derp_region : 0;
     ml_json_write_object_begin(&j);
     ml_json_write_key(&j, "IP");
     text_ip(&j, ip, false);
@@ -426,18 +429,18 @@ void ml_json_ping(struct ml_daemon *d, const ml_ip *ip, const ml_peer_info *p, c
             ml_write_dec(&t, rest / unit % 10);
         }
         ml_json_write_raw(&j, text, t.len);
-        ml_daemon_region_code(d, pong->derp_region, code);
+        ml_daemon_region_code(d, region, code);
     } else {
         ml_json_write_raw(&j, "0", 1);
     }
     ml_json_write_key(&j, "Endpoint");
     ml_json_write_text_begin(&j);
-    if (pong != NULL && ml_addr_is_set(&pong->via)) {
+    if (tells_path && ml_addr_is_set(&pong->via)) {
         ml_write_addr(w, &pong->via);
     }
     ml_json_write_text_end(&j);
     ml_json_field_str(&j, "PeerRelay", "");
-    ml_json_field_u64(&j, "DERPRegionID", pong ? pong->derp_region : 0);
+    ml_json_field_u64(&j, "DERPRegionID", region);
     ml_json_field_str(&j, "DERPRegionCode", code);
     if (pong != NULL && pong->peerapi_port != 0) {
         ml_json_field_u64(&j, "PeerAPIPort", pong->peerapi_port);

@@ -288,7 +288,9 @@ void ml_text_pong(struct ml_daemon *d, const ml_ip *ip, const ml_peer_info *p, c
         ml_write_dec(w, pong->peerapi_port);
     }
     ml_write_str(w, ") via ");
-    if (pong->derp_region != 0) {
+    if (pong->kind != ML_PING_DISCO) {
+        ml_write_str(w, kind[pong->kind]); /* Whichever way the tunnel took. */
+    } else if (pong->derp_region != 0) {
         char code[16];
         ml_daemon_region_code(d, pong->derp_region, code);
         ml_write_str(w, "DERP(");

@@ -315,6 +315,14 @@ static void on_err(void *arg, err_t err)
 {
     struct ml_netif_tcp *c = arg;
     c->pcb = NULL; /* lwIP has freed it already. */
+    if (err == ERR_CLSD) {
+        /* Both sides closed in order; what was received before may still wait to be taken. */
+        c->peer_closed = true;
+        c->busy = true;
+        deliver(c);
+        (void)leave(c);
+        return;
+    }
     drop_held(c);
     c->ev->failed(c->ctx, err == ERR_RST ? "connection refused or reset" : "connection timed out");
     free(c);
