@@ -35,8 +35,8 @@ def collect() -> dict[str, list[str]]:
         text = path.read_text(errors="replace")
         where = path.relative_to(ROOT)
         if path.suffix == ".c":
-            # Only functions that a group lists are run.
-            names = [n for n in C_TEST.findall(text) if re.search(rf"cmocka_unit_test[a-z_]*\(\s*{n}\b", text)]
+            # Only functions that a group lists are run: cmocka_unit_test(name), or a file's own short form of it.
+            names = [n for n in C_TEST.findall(text) if re.search(rf"(cmocka_unit_test[a-z_]*|\bT[A-Z_]*)\(\s*{n}\b", text)]
         else:
             names = GO_TEST.findall(text) + GO_SUB.findall(text)
         for name in names:
