@@ -251,7 +251,10 @@ bool ml_control_set_auth_key(struct ml_control *c, ml_time now, const char *auth
         return false;
     }
     memcpy(c->auth_key, auth_key ? auth_key : "", len);
-    bool is_waiting = c->is_started && c->reg.is_needed && !c->reg.is_logout;
+    /* An attempt without Auth that is in flight goes on: its answer says whether the key is needed. */
+    bool is_idle = c->req[REQ_REGISTER].stream == 0 || c->reg.followup[0] != '\0';
+    bool is_waiting =
+        c->is_started && c->reg.is_needed && !c->reg.is_logout && is_idle && (c->reg.failures || c->reg.followup[0]);
     if (is_waiting && len > 0) {
         /* A login that waits for a person, or for the back-off after a bad key, starts over with this one. */
         ml_control_request_cancel(c, REQ_REGISTER);
