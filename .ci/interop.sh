@@ -1,11 +1,28 @@
 #!/usr/bin/env bash
 # Tests against the official programs, built from the pinned Go module. Needs root for network namespaces.
+#
+#   ML_TEST_RUN=TestNodes .ci/interop.sh    only some
+#
 # SPDX-License-Identifier: MIT
 . "$(dirname "$0")/common.sh"
 [ -x build/ports/posix/microlink ] || { echo "interop: build first (.ci/unit.sh)"; exit 1; }
 export ML_BIN=${ML_BIN:-$ROOT/build/ports/posix/microlink}
+export ML_BUILD=${ML_BUILD:-$ROOT/build}
 export ML_CTOOLS=${ML_CTOOLS:-$ROOT/build/tests/interop/ctools}
 export ML_REQUIRE_ROOT=${ML_REQUIRE_ROOT:-${CI:+1}}
+log=${ML_INTEROP_LOG:-$ROOT/build/interop.log}
 cd tests/interop
 go vet ./...
-go test -count=1 -timeout 25m ${ML_TEST_RUN:+-run "$ML_TEST_RUN"} -v ./... 2>&1 | grep -vE '^(=== |[[:space:]]+--- PASS)' | grep -E '^(---|ok|FAIL|PASS|panic|\?)|---|ratio|error|Error|fatal' 
+# Each test's own line as it ends shows progress; the whole log stays in a file.
+status=0
+go test -count=1 -timeout 30m ${ML_TEST_RUN:+-run "$ML_TEST_RUN"} -v ./... 2>&1 | tee "$log" |
+    { grep -E '^( *--- (PASS|FAIL|SKIP)|ok|FAIL|PASS|panic:)|ratio' || true; } || status=$?
+if grep -qE '^ *--- SKIP' "$log" && [ "${ML_REQUIRE_ROOT:-}" = 1 ]; then
+    echo "interop: a test was skipped, which the gate does not allow"
+    status=1
+fi
+if [ "$status" != 0 ]; then
+    echo "interop: failed; the last lines of $log:"
+    tail -150 "$log"
+fi
+exit "$status"
