@@ -365,7 +365,7 @@ bool ml_control_poll_stream(struct ml_control *c, ml_time now, ml_stream_open *o
     (void)now;
     *has_open = false;
     *close_id = 0;
-    for (uint8_t slot = 0; slot < SLOT_COUNT; slot++) {
+    for (unsigned slot = 0; slot < SLOT_COUNT; slot++) {
         struct ml_control_stream *s = &c->streams[slot];
         if (s->close_id) {
             *close_id = s->close_id;
@@ -373,11 +373,11 @@ bool ml_control_poll_stream(struct ml_control *c, ml_time now, ml_stream_open *o
             return true;
         }
     }
-    for (uint8_t slot = 0; slot < SLOT_COUNT; slot++) {
+    for (unsigned slot = 0; slot < SLOT_COUNT; slot++) {
         struct ml_control_stream *s = &c->streams[slot];
         if (s->state == SLOT_WANTED) {
             s->state = SLOT_OPENING;
-            fill_open(c, slot, open);
+            fill_open(c, (uint8_t)slot, open);
             *has_open = true;
             return true;
         }

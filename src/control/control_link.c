@@ -122,7 +122,6 @@ static void dial_start(struct ml_control *c, ml_time now)
 void ml_control_link_start(struct ml_control *c, ml_time now)
 {
     c->is_key_fetched = false;
-    c->dial_problem = ML_CONTROL_PROBLEM_NONE;
     if (ml_key_is_set(&c->server_key)) {
         dial_start(c, now);
     } else {

@@ -179,48 +179,44 @@ struct ml_control_lite {
 };
 
 struct ml_control {
-    struct ml_control_url url;
-    uint16_t capver;
-    char hostname[64];
-    char os[16];
-    bool is_ephemeral;
     const ml_random *random;
     const struct ml_log *log;
-    uint32_t map_message_max;
+    uint8_t *tx;
+    size_t tx_cap, tx_len;
 
-    ml_private_key machine_key, node_key, candidate_key;
-    bool has_node_key, has_candidate;
-    ml_machine_key server_key;
+    bool is_ephemeral, is_started, has_node_key, has_candidate, is_self_expired, is_self_authorized;
     bool is_key_pinned, is_key_fetched; /* fetched: in this attempt, so not to be fetched again */
     bool is_key_new;                    /* not yet announced by an event */
+    bool has_dialled, is_key_suspect;   /* suspect: this attempt saw a tag failure or EOF right after 101 */
+    bool is_reply_due, is_reply_head;
+    bool is_stop_due, is_expiry_due, is_extended; /* asked for by a netmap: done when no call is inside a parser any more */
+    uint16_t capver;
+    uint8_t up_slot;
+    struct ml_control_url url;
+    char hostname[64];
+    char os[16];
+    ml_private_key machine_key, node_key, candidate_key;
+    ml_machine_key server_key;
     char auth_key[ML_CONTROL_AUTH_CAP];
 
-    bool is_started;
-    bool is_expiry_due, is_extended; /* what the self node in a netmap asks for, likewise */
-    ml_time call_now;                /* of the call that feeds the map parser */
-    bool is_stop_due;                /* stop as soon as no call is inside a parser */
-    bool is_self_expired, is_self_authorized;
+    ml_time call_now; /* of the call that feeds the map parser */
     ml_state state;
     ml_time registered_at, logout_deadline;
     uint64_t wall_ms; /* at wall_at; 0 = unknown */
     ml_time wall_at;
 
     enum ml_control_link link;
-    uint8_t up_slot;
     ml_time link_retry_at, race_at, dial_deadline, last_dial_at;
-    bool has_dialled, is_key_suspect; /* suspect: this attempt saw a tag failure or EOF right after 101 */
     uint32_t link_failures;
-    enum ml_control_problem dial_problem;
     struct ml_control_stream streams[SLOT_COUNT];
     union {
         struct ml_control_key_fetch key;
         struct ml_control_dial dial[2];
         struct ml_control_session session;
     } u;
-    uint8_t *tx;
-    size_t tx_cap, tx_len;
 
     struct ml_control_request req[REQ_COUNT];
+    uint32_t map_message_max;
     uint32_t unsent; /* stream whose request still needs `body`, ts_lb and path; 0 = none */
     size_t body_len;
     uint8_t body[ML_CONTROL_BODY_MAX];
@@ -234,7 +230,6 @@ struct ml_control {
     struct ml_control_published pub;
 
     /* One server request at a time is answered (section 11). */
-    bool is_reply_due, is_reply_head;
     char reply_url[ML_CONTROL_URL_CAP];
     struct ml_control_url ping_url;
     ml_time ping_deadline;

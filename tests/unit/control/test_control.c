@@ -16,6 +16,9 @@ static struct world w;
 #define OK_BODY  "{\"User\":{\"ID\":7},\"Login\":{\"LoginName\":\"a@b\"},\"MachineAuthorized\":true}"
 #define KEY_TEXT "nodekey:0101010101010101010101010101010101010101010101010101010101010101"
 #define SELF     "{\"Node\":{\"ID\":1,\"Key\":\"" KEY_TEXT "\",\"MachineAuthorized\":true}}"
+#define ZERO_KEY_ANSWER                                                                                                        \
+    "HTTP/1.1 200 OK\r\nContent-Length: 85\r\n\r\n"                                                                            \
+    "{\"publicKey\":\"mkey:0000000000000000000000000000000000000000000000000000000000000000\"}"
 #define REGISTER "/machine/register"
 #define MAP      "/machine/map"
 
@@ -79,8 +82,7 @@ static void C6_zero_key_empty_body_and_garbage_are_failures(void **state)
     (void)state;
     static const char *const bad[] = {
         "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
-        "HTTP/1.1 200 OK\r\nContent-Length: 85\r\n\r\n"
-        "{\"publicKey\":\"mkey:0000000000000000000000000000000000000000000000000000000000000000\"}",
+        ZERO_KEY_ANSWER,
         "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
         "HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno",
         "SSH-2.0-OpenSSH\r\n\r\n",
