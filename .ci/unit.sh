@@ -6,3 +6,4 @@ cmake -G Ninja -B build -S . -DCMAKE_C_COMPILER=gcc >/dev/null
 cmake --build build -j "$JOBS"
 ctest --test-dir build --output-on-failure -j "$JOBS"
 tools/check_static.py build
+tools/check_readme.py gcc
