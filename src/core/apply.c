@@ -131,7 +131,9 @@ static void self_changed(struct ml_engine *ml, ml_time now, const struct ml_node
     s->is_expired = n->is_expired;
     ml_filter_set_locals(&ml->filter, s->addresses, s->address_count);
     core_check_expiry(ml, now);
-    if (memcmp(&before, s, sizeof before) != 0) {
+    if (before.node_id != s->node_id || strcmp(before.name, s->name) != 0 || !ml_ip_equal(&before.ip4, &s->ip4) ||
+        !ml_ip_equal(&before.ip6, &s->ip6) || before.key_expiry != s->key_expiry || before.is_expired != s->is_expired ||
+        before.is_authorized != s->is_authorized || !before.is_known) {
         core_mark(ml, CORE_MARK_SELF);
     }
     if (!ml_ip_equal(&ml->cache.ip4, &s->ip4) || !ml_ip_equal(&ml->cache.ip6, &s->ip6)) {

@@ -78,9 +78,8 @@ struct layout {
     void *map, *regions, *filter;
 };
 
-static size_t lay_out(uint8_t *base, const struct sizes *z, struct layout *l, size_t *len_of)
+static size_t lay_out(struct arena a, const struct sizes *z, struct layout *l)
 {
-    struct arena a = {.base = base, .len_of = len_of};
     const struct ml_map_cfg map_cfg = {.max_peers = z->peers};
     const struct ml_filter_cfg filter_cfg = {.max_entries = z->rules, .max_flows = z->flows};
     l->ml = take(&a, CORE_TENANT_ENGINE, sizeof *l->ml);
@@ -109,14 +108,14 @@ size_t ml_mem_needed(const ml_config *cfg)
     if (!cfg || !get_sizes(cfg, &z)) {
         return 0;
     }
-    return lay_out(NULL, &z, &l, NULL);
+    return lay_out((struct arena){0}, &z, &l);
 }
 
 size_t core_arena_by_tenant(const ml_config *cfg, size_t len_of[CORE_TENANT_COUNT])
 {
     struct sizes z;
     struct layout l;
-    return cfg && get_sizes(cfg, &z) ? lay_out(NULL, &z, &l, len_of) : 0;
+    return cfg && get_sizes(cfg, &z) ? lay_out((struct arena){.len_of = len_of}, &z, &l) : 0;
 }
 
 static bool copy_str(char *dst, size_t cap, const char *src, const char *otherwise)
@@ -166,7 +165,7 @@ ml_err ml_init(ml_engine **out, void *mem, size_t len, const ml_config *cfg)
     if (!out || !mem || !cfg || !cfg->random.fill || (uintptr_t)mem % alignof(max_align_t) != 0 || !get_sizes(cfg, &z)) {
         return ML_ERR_ARG;
     }
-    size_t need = lay_out(NULL, &z, &l, NULL);
+    size_t need = lay_out((struct arena){0}, &z, &l);
     if (len < need) {
         return ML_ERR_NO_MEM;
     }
@@ -174,7 +173,7 @@ ml_err ml_init(ml_engine **out, void *mem, size_t len, const ml_config *cfg)
         return ML_ERR_UNSUPPORTED;
     }
     memset(mem, 0, need);
-    lay_out(mem, &z, &l, NULL);
+    lay_out((struct arena){.base = mem}, &z, &l);
     struct ml_engine *ml = l.ml;
     ml->mem_len = need;
     ml->random = cfg->random;
