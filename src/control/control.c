@@ -271,8 +271,10 @@ bool ml_control_set_auth_key(struct ml_control *c, ml_time now, const char *auth
 
 void ml_control_set_expired(struct ml_control *c, ml_time now)
 {
-    begin_renewal(c, now);
-    pump(c, now);
+    c->is_expiry_due = true;
+    if (!c->out) { /* otherwise called by the sink: the call below it ends in pump() */
+        pump(c, now);
+    }
 }
 
 void ml_control_set_wall_clock(struct ml_control *c, ml_time now, uint64_t unix_ms)

@@ -63,7 +63,8 @@ void ml_control_stop(struct ml_control *c, ml_time now);
 void ml_control_logout(struct ml_control *c, ml_time now);
 /** Use this key (copied; NULL removes it) for the next registration, at once when one is waiting. False: too long. */
 bool ml_control_set_auth_key(struct ml_control *c, ml_time now, const char *auth_key);
-/** The engine saw our own key expire by the clock: get a new one accepted (auth key, or a login URL). Idempotent. */
+/** The engine saw our own key expire by the clock: get a new one accepted (auth key, or a login URL). Idempotent.
+ *  May be called from the sink. */
 void ml_control_set_expired(struct ml_control *c, ml_time now);
 /** Trusted wall clock, for Retry-After given as a date. */
 void ml_control_set_wall_clock(struct ml_control *c, ml_time now, uint64_t unix_ms);

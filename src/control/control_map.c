@@ -51,9 +51,11 @@ static void on_delta(void *ctx, const struct ml_delta *d)
         c->is_self_authorized = d->node->is_machine_authorized;
         if (d->node->is_expired) {
             c->is_expiry_due = true;
-        } else if (c->is_self_expired) {
-            c->is_extended = true;
+        } else if (c->is_self_expired && (c->is_expiry_flagged || d->node->key_expiry != c->self_key_expiry)) {
+            c->is_extended = true; /* not by any update: a key that expired by the clock looks the same in each */
         }
+        c->is_expiry_flagged = d->node->is_expired;
+        c->self_key_expiry = d->node->key_expiry;
         break;
     case ML_DELTA_PING:
         if (ml_control_ping_take(c, c->call_now, d->ping)) {

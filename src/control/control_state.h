@@ -187,6 +187,7 @@ struct ml_control {
     bool is_ephemeral, is_started, has_node_key, has_candidate, is_self_expired, is_self_authorized;
     bool is_key_pinned, is_key_fetched; /* fetched: in this attempt, so not to be fetched again */
     bool is_key_new;                    /* not yet announced by an event */
+    bool is_expiry_flagged;             /* the server itself calls our key expired, not only the clock */
     bool has_dialled, is_key_suspect;   /* suspect: this attempt saw a tag failure or EOF right after 101 */
     bool is_reply_due, is_reply_head;
     bool is_stop_due, is_expiry_due, is_extended; /* asked for by a netmap: done when no call is inside a parser any more */
@@ -199,7 +200,8 @@ struct ml_control {
     ml_machine_key server_key;
     char auth_key[ML_CONTROL_AUTH_CAP];
 
-    ml_time call_now; /* of the call that feeds the map parser */
+    ml_time call_now;        /* of the call that feeds the map parser */
+    int64_t self_key_expiry; /* Unix seconds, of the last self node; 0 = never */
     ml_state state;
     ml_time registered_at, logout_deadline;
     uint64_t wall_ms; /* at wall_at; 0 = unknown */

@@ -622,6 +622,26 @@ static void an_expired_self_node_is_renewed_while_the_poll_goes_on(void **state)
     assert_int_equal(w.events[ML_CONTROL_EV_IDENTITY], 1);
 }
 
+static void a_key_expired_by_the_clock_is_renewed_although_self_updates_do_not_say_expired(void **state)
+{
+    (void)state;
+    const char self[] =
+        "{\"Node\":{\"ID\":1,\"Key\":\"" KEY_TEXT "\",\"MachineAuthorized\":true,\"KeyExpiry\":\"2026-01-01T00:00:00Z\"}}";
+    start_running();
+    world_map(&w, poll_request(), self);
+    world_run(&w);
+    ml_control_set_expired(&w.c, w.now);
+    world_run(&w);
+    world_answer(&w, last(REGISTER), 200, "{\"AuthURL\":\"https://a/1\"}");
+    world_map(&w, poll_request(), self);
+    world_run(&w);
+    assert_int_equal(ml_control_state(&w.c), ML_STATE_NEEDS_LOGIN);
+    world_answer(&w, last(REGISTER), 200, OK_BODY);
+    world_run(&w);
+    assert_int_equal(w.events[ML_CONTROL_EV_IDENTITY], 2);
+    assert_int_equal(world_count(&w, MAP, "\"Stream\":true"), 2);
+}
+
 /* ---- Requests of the server ---- */
 
 static void C57_echo_and_unknown_paths(void **state)
@@ -699,6 +719,7 @@ int main(void)
         cmocka_unit_test(C49_node_not_found_registers_again_once_per_step),
         cmocka_unit_test(C20_goaway_and_reset_lead_to_a_new_connection),
         cmocka_unit_test(an_expired_self_node_is_renewed_while_the_poll_goes_on),
+        cmocka_unit_test(a_key_expired_by_the_clock_is_renewed_although_self_updates_do_not_say_expired),
         cmocka_unit_test(C57_echo_and_unknown_paths),
         cmocka_unit_test(C58_head_pings_go_where_they_should_and_only_once),
     };
