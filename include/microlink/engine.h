@@ -137,6 +137,11 @@ ml_err ml_netcheck(ml_engine *ml, ml_time now);
  */
 ml_err ml_handle_datagram(ml_engine *ml, ml_time now, const ml_addr *from, uint8_t *buf, size_t len);
 /**
+ * @brief The system refused to send to @p addr: no route, host or network unreachable. Not for a full buffer. No direct path is
+ * believed to go there until it answers again, so the next packets take another way at once.
+ */
+void ml_handle_send_failed(ml_engine *ml, ml_time now, const ml_addr *addr);
+/**
  * @brief One IP packet from the host for the tunnel; copied. At most ML_OVERLAY_MTU bytes.
  * @retval ML_ERR_NO_PATH   no peer has that destination (counted; answer ICMP unreachable if you like)
  * @retval ML_ERR_FULL      drain and offer again, or drop it

@@ -141,6 +141,12 @@ static void on_datagram(void *ctx, const ml_addr *from, uint8_t *buf, size_t len
     }
 }
 
+static void on_unreachable(void *ctx, const ml_addr *to)
+{
+    ml_port *p = ctx;
+    ml_handle_send_failed(p->engine, ml_sys_now(), to);
+}
+
 ml_err ml_port_overlay(ml_port *p, const uint8_t *packet, size_t len)
 {
     ml_err err = ml_handle_overlay(p->engine, ml_sys_now(), packet, len);
@@ -335,6 +341,7 @@ ml_err ml_port_open(ml_port **out, const ml_port_config *cfg, char *why, size_t 
         ml_port_close(p);
         return err;
     }
+    p->udp.unreachable = on_unreachable;
     ml_streams_init(&p->streams, &p->loop, &p->resolver, p->tls, p->engine, p->log, p->log_ctx);
     load_records(p);
     ml_netmon_open(&p->netmon, &p->loop);

@@ -252,13 +252,18 @@ void ml_udp_queue(struct ml_udp *u, const ml_addr *to, const uint8_t *data, size
         u->send_errors++;
         return;
     }
-    if (u->out->count == ML_UDP_BATCH) {
-        ml_udp_flush(u);
-    }
     size_t i = u->out->count++;
     memcpy(u->out->data[i], data, len);
     u->out->len[i] = (uint16_t)len;
     u->out->addr[i] = *to;
+    if (u->out->count == ML_UDP_BATCH) {
+        ml_udp_flush(u); /* after the copy: what it reports may be a call on the engine that owns `data` */
+    }
+}
+
+static bool is_unreachable(int error)
+{
+    return error == EHOSTUNREACH || error == ENETUNREACH || error == ENETDOWN;
 }
 
 /** Sends those of the batch that belong to one family. */
@@ -266,6 +271,7 @@ static void send_family(struct ml_udp *u, int fd, bool v6)
 {
     struct sockaddr_storage to[ML_UDP_BATCH];
     struct iovec iov[ML_UDP_BATCH];
+    size_t index[ML_UDP_BATCH]; /* in the batch */
 #ifdef __linux__
     struct mmsghdr msgs[ML_UDP_BATCH];
 #else
@@ -284,6 +290,7 @@ static void send_family(struct ml_udp *u, int fd, bool v6)
         msgs[n].msg_hdr.msg_namelen = ml_sys_sockaddr(&u->out->addr[i], v6, &to[n]);
         msgs[n].msg_hdr.msg_iov = &iov[n];
         msgs[n].msg_hdr.msg_iovlen = 1;
+        index[n] = i;
         n++;
     }
     unsigned done = 0;
@@ -302,6 +309,9 @@ static void send_family(struct ml_udp *u, int fd, bool v6)
         } else if (errno != EINTR) {
             /* A full buffer, no route, or an ICMP error held over from an earlier datagram: this one is lost. */
             u->send_errors++;
+            if (is_unreachable(errno) && u->unreachable != NULL) {
+                u->unreachable(u->ctx, &u->out->addr[index[done]]);
+            }
             done++;
         }
     }

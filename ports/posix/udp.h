@@ -25,6 +25,8 @@ struct ml_udp_batch {
 };
 
 typedef void (*ml_udp_recv_fn)(void *ctx, const ml_addr *from, uint8_t *buf, size_t len);
+/** There is no way to @p to: the system said network or host unreachable. */
+typedef void (*ml_udp_unreachable_fn)(void *ctx, const ml_addr *to);
 
 struct ml_udp {
     struct ml_loop *loop;
@@ -34,6 +36,7 @@ struct ml_udp {
     uint16_t port4, port6; /**< As bound, 0 = not. */
     struct ml_udp_batch *out, *in;
     ml_udp_recv_fn recv;
+    ml_udp_unreachable_fn unreachable; /**< May be NULL; set it after ml_udp_open(). Must not send. */
     void *ctx;
     uint64_t send_errors; /**< Datagrams the kernel refused; loss, as the protocol sees it. */
 };

@@ -406,6 +406,14 @@ ml_err ml_handle_datagram(ml_engine *ml, ml_time now, const ml_addr *from, uint8
     return ML_OK;
 }
 
+void ml_handle_send_failed(ml_engine *ml, ml_time now, const ml_addr *addr)
+{
+    (void)now; /* what follows from it waits for the next packet to that peer, or its heartbeat */
+    if (ml && addr && ml->is_started) {
+        ml_path_note_unreachable(&ml->path, addr);
+    }
+}
+
 /* ---- In: the host ---- */
 
 ml_err ml_handle_overlay(ml_engine *ml, ml_time now, const uint8_t *ip_packet, size_t len)
