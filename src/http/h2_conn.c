@@ -206,9 +206,11 @@ static void queue_ack(struct ml_h2 *c, uint8_t type, const uint8_t *payload, uin
     c->ctl_len = (uint8_t)(c->ctl_len + (w.bad ? 0 : w.len));
 }
 
-static bool is_idle(const struct ml_h2 *c, uint32_t id)
+/* To the server a stream is idle until it has seen its HEADERS (RFC 9113, 5.1). */
+static bool is_idle(struct ml_h2 *c, uint32_t id)
 {
-    return id >= c->next_id || (id & 1) == 0;
+    const struct ml_h2_stream *s = find(c, id);
+    return id >= c->next_id || (id & 1) == 0 || (s && !s->headers_sent);
 }
 
 static void on_rst(struct ml_h2 *c, uint32_t code)

@@ -15,7 +15,7 @@
 #include "http/h2_frame.h"
 #include "http/hpack_decode.h"
 
-#define ML_H2_STREAMS 4 /**< Requests in progress: a map poll and three short ones. 100 B each on a 32-bit machine. */
+#define ML_H2_STREAMS 4 /**< Requests in progress: a map poll and three short ones. 64 B each on a 32-bit machine. */
 /** A poll_tx() buffer of this size always makes progress: it holds the largest HEADERS frame. */
 #define ML_H2_TX_MIN 512
 
