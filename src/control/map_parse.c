@@ -117,10 +117,11 @@ static bool set_u16(struct ml_map_parse *p, const struct value *v, uint16_t *out
     return true;
 }
 
-static void set_u64(struct ml_map_parse *p, const struct value *v, uint64_t *out)
+/* An id: any int64. Servers give positive ones, but the official test server's fake nodes are negative half of the time. */
+static void set_id(struct ml_map_parse *p, const struct value *v, uint64_t *out)
 {
     int64_t n = 0;
-    if (parse_int(p, v, &n) && n >= 0) {
+    if (parse_int(p, v, &n)) {
         *out = (uint64_t)n;
     } else {
         cut(p);
@@ -522,7 +523,7 @@ static void scalar_top(struct ml_map_parse *p, enum ml_map_field f, const struct
         }
         break;
     case F_REMOVED:
-        if (parse_int(p, v, &n) && n > 0) {
+        if (parse_int(p, v, &n) && n != 0) {
             emit(p, &(struct ml_delta){.type = ML_DELTA_PEER_REMOVED, .id = (uint64_t)n});
         } else {
             cut(p);
@@ -563,7 +564,7 @@ static void scalar_top(struct ml_map_parse *p, enum ml_map_field f, const struct
         hand_out(p, &(struct ml_delta){.type = ML_DELTA_DEBUG_EXIT});
         break;
     case F_USER_ID:
-        set_u64(p, v, &p->u.user.id);
+        set_id(p, v, &p->u.user.id);
         break;
     case F_USER_LOGIN:
         set_text(p, v, p->u.user.login, sizeof p->u.user.login);
@@ -585,10 +586,10 @@ static void scalar_node(struct ml_map_parse *p, enum ml_map_field f, const struc
     struct ml_node *n = &p->u.node;
     switch (f) {
     case F_NODE_ID:
-        set_u64(p, v, &n->id);
+        set_id(p, v, &n->id);
         break;
     case F_NODE_USER:
-        set_u64(p, v, &n->user_id);
+        set_id(p, v, &n->user_id);
         break;
     case F_NODE_NAME:
         set_text(p, v, n->name, sizeof n->name);
@@ -677,7 +678,7 @@ static void scalar_patch(struct ml_map_parse *p, enum ml_map_field f, const stru
     int64_t ms = 0;
     switch (f) {
     case F_PATCH_ID:
-        set_u64(p, v, &patch->id);
+        set_id(p, v, &patch->id);
         break;
     case F_PATCH_REGION:
         if (set_u16(p, v, &patch->region) && patch->region != 0) {
@@ -909,6 +910,18 @@ static bool is_ignored(const struct ml_map_parse *p, enum ml_map_field f)
     return p->is_full_list && f >= F_CHANGED && f <= F_ONLINE_CHANGE;
 }
 
+/* A decimal id as the name of a member. */
+static bool parse_map_id(struct ml_map_parse *p)
+{
+    const struct ml_json *j = &p->json;
+    size_t sign = j->tok_len > 0 && j->tok[0] == '-' ? 1 : 0;
+    if (!ml_dec_parse(j->tok + sign, j->tok_len - sign, &p->map_id) || p->map_id == 0 || p->map_id > INT64_MAX) {
+        return false;
+    }
+    p->map_id = sign ? 0 - p->map_id : p->map_id;
+    return true;
+}
+
 static void on_key(struct ml_map_parse *p)
 {
     struct ml_json *j = &p->json;
@@ -925,7 +938,7 @@ static void on_key(struct ml_map_parse *p)
         break;
     }
     case KIND_ID_MAP:
-        if (ml_dec_parse(j->tok, j->tok_len, &p->map_id) && p->map_id != 0 && p->map_id <= INT64_MAX) {
+        if (parse_map_id(p)) {
             field = p->stack[p->depth - 1].owner;
             child = ml_map_ctx_defs[ctx].child;
         } else {

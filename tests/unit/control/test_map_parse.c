@@ -173,6 +173,14 @@ static void C4_ids_are_64_bit(void **state)
                         "begin\nonline id=9007199254740993 flag=1\nseen id=3 flag=0\nend\n");
 }
 
+static void negative_ids_as_of_the_official_test_server_are_ids_too(void **state)
+{
+    (void)state;
+    assert_string_equal(later("{\"PeersRemoved\":[-5,0],\"OnlineChange\":{\"-6\":true,\"0\":true}}"),
+                        "begin\nremoved id=-5\nonline id=-6 flag=1\nend\n");
+    assert_non_null(strstr(later("{\"PeersChanged\":[{\"ID\":-7,\"Key\":\"" KEY "\"}]}"), "peer id=-7 "));
+}
+
 static void C39_a_full_list_makes_other_peer_fields_count_for_nothing(void **state)
 {
     (void)state;
@@ -569,6 +577,7 @@ int main(void)
         cmocka_unit_test(C45_a_repeated_browser_url_and_ping_are_handed_out_once),
         cmocka_unit_test(C4_unknown_fields_of_any_depth_are_skipped),
         cmocka_unit_test(C4_ids_are_64_bit),
+        cmocka_unit_test(negative_ids_as_of_the_official_test_server_are_ids_too),
         cmocka_unit_test(C39_a_full_list_makes_other_peer_fields_count_for_nothing),
         cmocka_unit_test(C39_an_empty_list_changes_nothing_later_and_means_nobody_at_first),
         cmocka_unit_test(C40_every_field_of_a_patch),
