@@ -87,7 +87,7 @@ static void header_blocks_are_static_indexes_and_literals(void **state)
                                                              "0f0d0135" /* content-length 5: index 28 = 15 + 13 */
                  FRAME("000005", "00", "01", "00000001") "68656c6c6f");
     assert_int_equal(ml_h2_request(&s.c, &put), 3);
-    expect_bytes(&s, FRAME("00000e", "01", "05", "00000003") "0203505554"
+    expect_bytes(&s, FRAME("00000c", "01", "05", "00000003") "0203505554"
                                                              "87"
                                                              "010168"
                                                              "04012f");
