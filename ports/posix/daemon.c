@@ -131,10 +131,15 @@ static void log_state(struct ml_daemon *d)
 {
     char line[400];
     ml_self_info s;
+    const char *state = ml_backend_state(d);
+    if (state == d->last_state) { /* Two states of the engine may be one of these. */
+        return;
+    }
+    d->last_state = state;
     ml_get_self(d->engine, &s);
     struct ml_writer w = ml_writer_of((uint8_t *)line, sizeof line);
     ml_write_str(&w, "state: ");
-    ml_write_str(&w, ml_backend_state(d));
+    ml_write_str(&w, state);
     if (ml_get_state(d->engine) == ML_STATE_RUNNING) {
         ml_write_str(&w, " as ");
         ml_write_str(&w, s.name);

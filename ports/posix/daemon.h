@@ -32,8 +32,10 @@ struct ml_daemon {
     struct ml_http_server http;
     int signal_fd[2];
     bool quit, rebind;
-    bool want_running; /**< Not `down`. */
-    char problem[256]; /**< Of the port itself (TUN address, state file), beside the engine's. */
+    bool want_running;      /**< Not `down`. */
+    bool logged_out;        /**< `logout` was asked for; `up` begins a new login. */
+    const char *last_state; /**< As logged. */
+    char problem[256];      /**< Of the port itself (TUN address, state file), beside the engine's. */
     uint32_t next_token;
     struct {
         struct ml_http_conn *conn; /**< NULL: free. */

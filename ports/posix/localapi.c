@@ -242,11 +242,14 @@ static void on_pong(struct ml_daemon *d, const ml_event *ev)
 
 static void set_running(struct ml_daemon *d, bool on)
 {
-    if (d->want_running == on) {
-        return;
-    }
+    bool stopped = ml_get_state(d->engine) == ML_STATE_STOPPED;
     d->want_running = on;
-    (void)(on ? ml_start(d->engine, ml_sys_now()) : ml_stop(d->engine, ml_sys_now()));
+    if (on && stopped) {
+        d->logged_out = false;
+        (void)ml_start(d->engine, ml_sys_now());
+    } else if (!on && !stopped) {
+        (void)ml_stop(d->engine, ml_sys_now());
+    }
 }
 
 /** Looks for WantRunning in a MaskedPrefs; other preferences are refused, since pretending to set them would be worse. */
@@ -333,6 +336,7 @@ static void logout(struct ml_daemon *d, struct ml_http_conn *c, const struct ml_
     } else if (d->logout_waiter != NULL) {
         ml_localapi_fail(c, 503, "a log-out is under way");
     } else {
+        d->logged_out = true;
         d->logout_waiter = c;
     }
 }

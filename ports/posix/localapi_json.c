@@ -20,6 +20,9 @@ typedef struct ml_json_writer json;
 
 const char *ml_backend_state(const struct ml_daemon *d)
 {
+    if (d->logged_out && ml_get_state(d->engine) == ML_STATE_STOPPED) {
+        return "NeedsLogin";
+    }
     if (!d->want_running) {
         return "Stopped";
     }
