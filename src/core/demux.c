@@ -13,19 +13,17 @@
 #include "disco/disco_demux.h"
 #include "ip/ip_build.h"
 #include "ip/tsmp.h"
+#include "wg/wg_msg.h"
 
 #include <string.h>
 
 /* ---- Out: one sealed packet to a live peer ---- */
 
-/* Sends what lies in the reserved room of the output queue: by UDP it is committed, by relay copied, by both both. */
-static void transmit_reserved(struct ml_engine *ml, ml_time now, uint16_t slot, const uint8_t *pkt, size_t len)
+/* By UDP it is committed, by relay copied, by both both. False: neither was possible, counted. */
+static bool transmit_by_route(struct ml_engine *ml, ml_time now, uint16_t slot, const struct ml_peer *p, const uint8_t *pkt,
+                              size_t len)
 {
-    const struct ml_peer *p = core_slot_peer(ml, slot);
     struct ml_path_route r = {0};
-    if (!p) {
-        return;
-    }
     bool has_route = ml_path_route(&ml->path, now, slot, &r);
     ml->slots[slot].used_at = now;
     ml_netcheck_note_activity(&ml->netcheck, now);
@@ -36,7 +34,7 @@ static void transmit_reserved(struct ml_engine *ml, ml_time now, uint16_t slot, 
             ml->stats.derp_tx_packets++;
         } else if (!ml_addr_is_set(&r.udp)) {
             core_count(ml, drop);
-            return;
+            return false;
         }
     }
     if (ml_addr_is_set(&r.udp)) {
@@ -44,6 +42,36 @@ static void transmit_reserved(struct ml_engine *ml, ml_time now, uint16_t slot, 
         ml_outq_commit(&ml->outq, ML_OUT_DATAGRAM, &r.udp, (uint32_t)len);
     } else if (!has_route && ml->no_derp) {
         core_count(ml, ML_DROP_ROUTE_NO_PATH);
+        return false;
+    }
+    return true;
+}
+
+/* Sends what lies in the reserved room of the output queue. */
+static void transmit_reserved(struct ml_engine *ml, ml_time now, uint16_t slot, const uint8_t *pkt, size_t len)
+{
+    const struct ml_peer *p = core_slot_peer(ml, slot);
+    if (!p) {
+        return;
+    }
+    bool is_sent = transmit_by_route(ml, now, slot, p, pkt, len);
+    enum ml_wg_msg_type type = ml_wg_msg_classify(pkt, len);
+    if (type == ML_WG_MSG_INITIATION || type == ML_WG_MSG_RESPONSE) {
+        ml->slots[slot].is_handshake_lost = !is_sent;
+    }
+}
+
+/* A handshake message that found no way to the peer is not left to its timer of 5 s once there is one. */
+static void retry_lost_handshake(struct ml_engine *ml, ml_time now, uint16_t slot)
+{
+    struct ml_path_status st;
+    if (!ml->slots[slot].is_handshake_lost) {
+        return;
+    }
+    ml_path_get_status(&ml->path, now, slot, &st);
+    if (ml_addr_is_set(&st.direct)) {
+        ml->slots[slot].is_handshake_lost = false;
+        ml_wg_peer_send_again(&ml->wg, now, slot);
     }
 }
 
@@ -347,6 +375,7 @@ static void disco_in(struct ml_engine *ml, ml_time now, const struct core_carrie
     core_count(ml, drop);
     if (slot != ML_PATH_NO_SLOT && drop == ML_DROP_NONE && slot < ml->max_slots) {
         ml->slots[slot].used_at = now;
+        retry_lost_handshake(ml, now, slot);
     }
 }
 
@@ -498,6 +527,8 @@ static void drain_wg(struct ml_engine *ml, ml_time now)
             }
         } else if (ev == ML_WG_EV_DEAD) {
             core_slot_close(ml, slot);
+        } else {
+            ml->slots[slot].is_handshake_lost = false; /* given up: nobody waits for it any more */
         }
     }
     for (;;) {

@@ -44,8 +44,8 @@ enum core_stream_owner { CORE_STREAM_CONTROL = 1, CORE_STREAM_DERP = 2 };
 
 /* A live peer: the same index is its slot in wg and path. */
 struct core_slot {
-    uint16_t peer;  /* slot in the netmap, ML_PEER_NONE = free */
-    bool has_heard; /* a packet has come out of the tunnel since the last rebind */
+    uint16_t peer;          /* slot in the netmap, ML_PEER_NONE = free */
+    bool is_handshake_lost; /* the last handshake message to it found no way: to be sent again when there is one */
     ml_time used_at;
     ml_time handshake_at, last_rx_at; /* 0 = none yet */
     uint64_t rx_bytes, tx_bytes;

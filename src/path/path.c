@@ -129,6 +129,15 @@ void ml_path_peer_close(struct ml_path *p, uint16_t slot)
 
 /* ---- Discovery and heartbeat ---- */
 
+bool ml_path_ping_candidate(struct ml_path *p, ml_time now, uint16_t slot, struct ml_path_candidate *c)
+{
+    bool is_queued = ml_path_ping_queue(p, now, slot, &c->addr, 0, ML_PURPOSE_DISCOVERY, 0);
+    if (is_queued) {
+        c->pinged_tick = ml_path_tick(now);
+    }
+    return is_queued;
+}
+
 void ml_path_discover(struct ml_path *p, ml_time now, uint16_t slot, bool with_cmm)
 {
     struct ml_path_peer *peer = &p->peers[slot];
@@ -142,10 +151,7 @@ void ml_path_discover(struct ml_path *p, ml_time now, uint16_t slot, bool with_c
             (c->pinged_tick && !ml_path_tick_passed(c->pinged_tick, tick, ML_PATH_PING_INTERVAL))) {
             continue;
         }
-        if (ml_path_ping_queue(p, now, slot, &c->addr, 0, ML_PURPOSE_DISCOVERY, 0)) {
-            c->pinged_tick = tick;
-            any = true;
-        }
+        any |= ml_path_ping_candidate(p, now, slot, c);
     }
     if (!any || !with_cmm || peer->home_region == 0 || p->cfg.no_derp || peer->is_cmm_wanted) {
         return;

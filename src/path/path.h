@@ -11,14 +11,18 @@
  *                direct, not trusted, or slower than 5 ms and not compared for 60 s
  *   trust        a pong makes its path the only one for 6.5 s; after that packets go there *and* over the peer's DERP home
  *   ping         5 s to be answered; a best path that is no longer trusted falls when its ping times out
- *   discovery    a candidate is pinged every 5 s at most, call-me-maybe excepted
+ *   discovery    a candidate is pinged every 5 s at most, call-me-maybe excepted, and the first ping heard from it in 5 s
+ *   ping back    a ping from a peer that we are sending to, while no direct path to it is trusted, is answered by a ping of
+ *                ours to where it came from: what it came through is open now, and both sides are direct one round trip later
+ *                (the official client waits for its next packet or heartbeat)
  *
  * Bounds and what gives way:
  *   candidates   8 a peer. Netmap and call-me-maybe addresses hold at most 6, the sources of its pings the rest. A new ping
  *                source replaces the one heard from longest ago; a new call-me-maybe address replaces a netmap address that
  *                never answered. The best path never gives way (D37).
- *   pings        32 in all. A new discovery ping takes the place of a discovery ping older than 1 s, or is not sent; a
- *                heartbeat or CLI ping takes the place of the oldest discovery ping.
+ *   pings        32 in all, 16 discovery pings of one peer. A new discovery ping takes the place of a discovery ping older
+ *                than 1 s (of its own peer at that peer's limit), or is not sent; a heartbeat or CLI ping takes the place of
+ *                the oldest discovery ping.
  *   pongs        8 waiting to be polled; more are dropped (ML_DROP_DISCO_LIMITED). Poll after every datagram.
  *   shared keys  one per slot, and 4 for peers without one, the least recently used gives way; at most 20 curve
  *                operations a second for them.
@@ -42,6 +46,7 @@
 #define ML_PATH_CANDIDATES 8 /* per peer, 32 bytes each */
 #define ML_PATH_GIVEN_MAX  6 /* of them from netmap and call-me-maybe */
 #define ML_PATH_PINGS      32
+#define ML_PATH_PINGS_EACH 16 /* discovery pings of one peer among them: two rounds */
 #define ML_PATH_PONGS      8
 #define ML_PATH_KEYS       4
 #define ML_PATH_CLI        4

@@ -81,6 +81,21 @@ static void handle_derp_ping(struct ml_path *p, const struct ml_path_in *in, enu
     }
 }
 
+/* A ping from a peer that we send to while there is no direct path we trust: what it came through is open now, so ping back at
+ * once. Our own ping of a moment ago may have been lost on the way that has only now been opened; that is why the first ping
+ * heard from an address in 5 s lifts the limit of discovery (path.h). */
+static void ping_back(struct ml_path *p, ml_time now, uint16_t slot, struct ml_path_candidate *c, uint32_t heard_tick)
+{
+    struct ml_path_peer *peer = &p->peers[slot];
+    uint32_t tick = ml_path_tick(now);
+    bool is_active = peer->last_send_at != 0 && now - peer->last_send_at <= ML_PATH_SESSION_ACTIVE;
+    bool is_news = heard_tick == 0 || ml_path_tick_passed(heard_tick, tick, ML_PATH_PING_INTERVAL);
+    bool is_due = c->pinged_tick == 0 || ml_path_tick_passed(c->pinged_tick, tick, ML_PATH_PING_INTERVAL);
+    if (is_active && (is_news || is_due) && !ml_path_is_trusted(peer, now) && ml_path_family_usable(p, &c->addr.ip)) {
+        ml_path_ping_candidate(p, now, slot, c);
+    }
+}
+
 /* The same ping again, from the same address? Remembers this one. A ping can reach us twice on some networks; it is answered
  * once. Every peer with the sender's key gets the address as a candidate, because a key can be shared (3.3). */
 static bool note_udp_ping(struct ml_path *p, ml_time now, const struct ml_path_in *in, uint16_t *slot)
@@ -96,11 +111,15 @@ static bool note_udp_ping(struct ml_path *p, ml_time now, const struct ml_path_i
             *slot = i;
         }
         struct ml_path_candidate *c = ml_path_cand_find(peer, &in->from);
-        is_repeated |= c && c->heard_tick && c->heard_tx == mark;
+        bool is_again = c && c->heard_tick && c->heard_tx == mark;
+        uint32_t heard_tick = c ? c->heard_tick : 0;
+        is_repeated |= is_again;
         c = ml_path_cand_heard(peer, now, &in->from);
-        if (c) {
-            c->heard_tx = mark;
+        if (!c || is_again) {
+            continue;
         }
+        c->heard_tx = mark;
+        ping_back(p, now, i, c, heard_tick);
     }
     if (*slot == ML_PATH_NO_SLOT) {
         struct ml_path_key *k;

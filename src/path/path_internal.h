@@ -59,6 +59,8 @@ void ml_path_keys_clear(struct ml_path *p);
 
 /* path.c */
 void ml_path_discover(struct ml_path *p, ml_time now, uint16_t slot, bool with_cmm);
+/* Ping this candidate for discovery. False: no room. */
+bool ml_path_ping_candidate(struct ml_path *p, ml_time now, uint16_t slot, struct ml_path_candidate *c);
 bool ml_path_family_usable(const struct ml_path *p, const ml_ip *ip);
 
 static inline bool ml_path_has_best(const struct ml_path_peer *peer)

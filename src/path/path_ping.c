@@ -17,17 +17,31 @@
 
 /* ---- Outstanding pings ---- */
 
-static struct ml_path_ping *ping_room(struct ml_path *p, ml_time now, enum ml_path_purpose purpose)
+static struct ml_path_ping *ping_room(struct ml_path *p, ml_time now, uint16_t slot, enum ml_path_purpose purpose)
 {
-    struct ml_path_ping *victim = NULL;
+    struct ml_path_ping *unused = NULL, *victim = NULL, *own = NULL;
+    size_t own_count = 0;
     for (size_t i = 0; i < ML_PATH_PINGS; i++) {
         struct ml_path_ping *g = &p->pings[i];
         if (g->state == ML_PING_FREE) {
-            return g;
+            unused = g;
+            continue;
         }
-        if (g->purpose == ML_PURPOSE_DISCOVERY && (!victim || g->at < victim->at)) {
+        if (g->purpose != ML_PURPOSE_DISCOVERY) {
+            continue;
+        }
+        if (!victim || g->at < victim->at) {
             victim = g;
         }
+        if (g->slot == slot) {
+            own_count++;
+            own = !own || g->at < own->at ? g : own;
+        }
+    }
+    if (purpose == ML_PURPOSE_DISCOVERY && own_count >= ML_PATH_PINGS_EACH) {
+        victim = own;
+    } else if (unused) {
+        return unused;
     }
     if (victim && purpose == ML_PURPOSE_DISCOVERY && now - victim->at < YIELD_AFTER) {
         return NULL;
@@ -41,7 +55,7 @@ bool ml_path_ping_queue(struct ml_path *p, ml_time now, uint16_t slot, const ml_
     if (!p->has_keys || !ml_key_is_set(&p->peers[slot].disco) || (p->cfg.no_disco && derp_region == 0)) {
         return false;
     }
-    struct ml_path_ping *g = ping_room(p, now, purpose);
+    struct ml_path_ping *g = ping_room(p, now, slot, purpose);
     if (!g) {
         return false;
     }

@@ -321,6 +321,16 @@ void ml_wg_peer_connect(struct ml_wg *wg, ml_time now, uint16_t slot)
     }
 }
 
+void ml_wg_peer_send_again(struct ml_wg *wg, ml_time now, uint16_t slot)
+{
+    struct ml_wg_peer *p = open_peer(wg, slot);
+
+    if (p && wg->has_key) {
+        p->timers.handshake_sent_at = ML_NEVER;
+        want_handshake(wg, now, p, true);
+    }
+}
+
 void ml_wg_peer_expire(struct ml_wg *wg, uint16_t slot)
 {
     struct ml_wg_peer *p = open_peer(wg, slot);

@@ -158,6 +158,12 @@ bool ml_wg_peer_has_session(const struct ml_wg *wg, ml_time now, uint16_t slot);
 ml_time ml_wg_peer_session_at(const struct ml_wg *wg, uint16_t slot);
 /** Asks for a session although there is nothing to send yet. */
 void ml_wg_peer_connect(struct ml_wg *wg, ml_time now, uint16_t slot);
+/**
+ * What was taken out last for this peer (an initiation of ml_wg_poll_send(), a response of ml_wg_accept()) never left: there was
+ * no way to the peer, and now there is. An initiation is written at once: the spacing of 5 s counts messages that were sent,
+ * and it also does for a response, whose initiator hears of us by it.
+ */
+void ml_wg_peer_send_again(struct ml_wg *wg, ml_time now, uint16_t slot);
 /** Ends the sending life of the current session (the peer restarted): the next packet starts a handshake. */
 void ml_wg_peer_expire(struct ml_wg *wg, uint16_t slot);
 

@@ -3,6 +3,8 @@
  */
 #include "path/path_world.h"
 
+#include <stdio.h>
+
 #define EP "203.0.113.5:41641"
 
 static struct world w;
@@ -301,6 +303,89 @@ static void without_disco_only_pings_over_derp_are_answered(void **state)
     assert_int_equal(drain(&w), 0);
 }
 
+static void a_ping_from_a_peer_we_send_to_is_pinged_back_at_once(void **state)
+{
+    (void)state;
+    struct ml_path_route r;
+    struct ml_path_status st;
+    assert_true(ml_path_route(&w.p, w.now, 0, &r));
+    drain(&w); /* our own ping to EP, lost in the peer's firewall */
+    assert_non_null(find_ping_to(&w, EP));
+    w.now += ML_MSEC(80);
+    ping_us(&w, 0, EP, 1); /* the call-me-maybe had the peer ping us: its firewall is open now */
+    drain(&w);
+    assert_int_equal(count_type(&w, ML_DISCO_PONG), 1);
+    assert_int_equal(count_type(&w, ML_DISCO_PING), 1);
+    const struct sent *back = find_ping_to(&w, EP);
+    w.now += ML_MSEC(20);
+    answer(&w, back, EP);
+    ml_path_get_status(&w.p, w.now, 0, &st);
+    assert_true(ml_addr_is_set(&st.direct));
+    /* From now on there is nothing to find out. */
+    ping_us(&w, 0, EP, 2);
+    drain(&w);
+    assert_int_equal(count_type(&w, ML_DISCO_PING), 0);
+}
+
+static void D30_pings_back_keep_to_the_limit_of_discovery(void **state)
+{
+    (void)state;
+    struct ml_path_route r;
+    ml_path_route(&w.p, w.now, 0, &r);
+    drain(&w);
+    size_t back = 0;
+    for (unsigned i = 1; i <= 40; i++) { /* 10 s of a peer that hears nothing of us */
+        w.now += ML_MSEC(250);
+        ping_us(&w, 0, EP, (uint8_t)i);
+        drain(&w);
+        back += count_type(&w, ML_DISCO_PING);
+    }
+    assert_in_range(back, 2, 3); /* one for the news, then one every 5 s */
+}
+
+static void an_idle_peers_ping_is_answered_and_nothing_more(void **state)
+{
+    (void)state;
+    struct ml_path_route r;
+    ping_us(&w, 0, EP, 1);
+    assert_int_equal(drain(&w), 1);
+    ml_path_route(&w.p, w.now, 0, &r);
+    drain(&w);
+    advance(&w, ML_SEC(46));
+    drain(&w);
+    advance(&w, ML_SEC(20));
+    drain(&w);
+    ping_us(&w, 0, EP, 2);
+    drain(&w);
+    assert_int_equal(count_type(&w, ML_DISCO_PONG), 1);
+    assert_int_equal(count_type(&w, ML_DISCO_PING), 0);
+}
+
+static void D37_a_flood_of_pings_from_many_ports_leaves_other_peers_their_share(void **state)
+{
+    (void)state;
+    struct ml_path_route r;
+    char from[32];
+    ml_path_route(&w.p, w.now, 0, &r);
+    drain(&w);
+    size_t back = 0;
+    for (unsigned i = 0; i < 2000; i++) { /* within one second */
+        w.now += 500;
+        snprintf(from, sizeof from, "203.0.113.77:%u", 1024 + i);
+        ping_us(&w, 0, from, (uint8_t)i);
+        drain(&w);
+        back += count_type(&w, ML_DISCO_PING);
+        assert_true(count_type(&w, ML_DISCO_PONG) <= 1);
+    }
+    assert_in_range(back, 1, ML_PATH_PINGS_EACH + ML_PATH_PINGS_EACH);
+    /* Another peer's discovery finds room. */
+    ml_addr other = vec_addr("203.0.113.8:41641");
+    open_slot(&w, 1, 7, &other, 1);
+    ml_path_route(&w.p, w.now, 1, &r);
+    drain(&w);
+    assert_non_null(find_ping_to(&w, "203.0.113.8:41641"));
+}
+
 static void nothing_is_opened_before_there_are_keys(void **state)
 {
     (void)state;
@@ -327,6 +412,10 @@ int main(void)
         cmocka_unit_test_setup(curve_operations_for_peers_without_a_slot_are_limited, setup),
         cmocka_unit_test_setup(a_slot_opened_after_a_ping_takes_over_its_shared_key, setup),
         cmocka_unit_test_setup(without_disco_only_pings_over_derp_are_answered, setup),
+        cmocka_unit_test_setup(a_ping_from_a_peer_we_send_to_is_pinged_back_at_once, setup),
+        cmocka_unit_test_setup(D30_pings_back_keep_to_the_limit_of_discovery, setup),
+        cmocka_unit_test_setup(an_idle_peers_ping_is_answered_and_nothing_more, setup),
+        cmocka_unit_test_setup(D37_a_flood_of_pings_from_many_ports_leaves_other_peers_their_share, setup),
         cmocka_unit_test_setup(nothing_is_opened_before_there_are_keys, setup),
     };
     return ml_crypto_init() ? cmocka_run_group_tests(tests, NULL, NULL) : 1;
