@@ -13,9 +13,9 @@ cd "$(dirname "$0")/.."
 # No older than what tests/interop/go.mod asks for.
 GO_VERSION=1.26.6
 
-build=(build-essential cmake ninja-build pkg-config python3 libsodium-dev libssl-dev libmbedtls-dev libnghttp2-dev)
+build=(build-essential cmake ninja-build pkg-config python3 libsodium-dev libssl-dev libmbedtls-dev libnghttp2-dev libcmocka-dev)
 demo=(ca-certificates procps)
-checks=(libcmocka-dev clang clang-format clang-tidy valgrind git iproute2 nftables iputils-ping faketime)
+checks=(clang clang-format clang-tidy valgrind git iproute2 nftables iputils-ping faketime)
 
 packages=("${build[@]}" "${demo[@]}")
 if [ "${1:-all}" = all ]; then

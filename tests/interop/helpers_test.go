@@ -65,6 +65,9 @@ func expectPong(t *testing.T, from, to *harness.Node, kind string) {
 		t.Errorf("%s to %s: ping %s: %v\n%s", from.Name, to.Name, kind, err, out)
 		return
 	}
+	if want := strings.ToUpper(strings.TrimPrefix(kind, "--")); pongs[0].Via != want {
+		t.Errorf("%s to %s: via %q, the official tool prints %q", from.Name, to.Name, pongs[0].Via, want)
+	}
 	t.Logf("%s to %s: %s", from.Name, to.Name, strings.TrimSpace(out))
 }
 
@@ -86,4 +89,5 @@ func expectFile(t *testing.T, a, b *harness.Node) {
 	t.Logf("%s to %s: 1 MB in %v, back in %v", a.Name, b.Name, there.Round(time.Millisecond), back.Round(time.Millisecond))
 }
 
+// seconds is how durations are printed here.
 func seconds(d time.Duration) string { return fmt.Sprintf("%.2f s", d.Seconds()) }

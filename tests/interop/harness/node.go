@@ -95,12 +95,13 @@ func (n *Node) Start() {
 	name := "microlink"
 	if n.Official {
 		name = "tailscaled"
-		args = []string{Official(n.tb, "tailscaled"), "--state=" + n.State, "--statedir=" + n.State + ".d", "--socket=" + n.Socket,
-			"--tun=" + tun, "--port=41641", "--no-logs-no-support"}
+		port := "41641"
 		if n.ns.name == "" {
-			args[5] = "--port=0"
+			port = "0" // Hosts of a loopback lab share the machine's ports.
 		}
-		env = []string{"SSL_CERT_FILE=" + n.Options.CAFile, "TS_DEBUG_MTU=", "HOME=" + n.lab.Dir}
+		args = []string{Official(n.tb, "tailscaled"), "--state=" + n.State, "--statedir=" + n.State + ".d", "--socket=" + n.Socket,
+			"--tun=" + tun, "--port=" + port, "--no-logs-no-support"}
+		env = []string{"SSL_CERT_FILE=" + n.Options.CAFile, "HOME=" + n.lab.Dir}
 	} else {
 		args = []string{Program(n.tb), "run", "--login-server", n.Options.URL, "--hostname", n.Name, "--state", n.State,
 			"--socket", n.Socket, "--tun", tun, "--ca-file", n.Options.CAFile, "--verbose", "1"}
