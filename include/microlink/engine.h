@@ -68,6 +68,7 @@ typedef struct ml_config {
     bool ephemeral;              /**< Ask control to forget this node when it is gone. */
     bool shields_up;             /**< Refuse every connection from peers, whatever the rules say. */
     bool insecure_tls_for_tests; /**< Honour DERPNode.InsecureForTests. Compiled in with ML_TEST_HOOKS only. */
+    bool memory_is_zero;         /**< The memory given to ml_init() is all zero: what is never used of it is never touched. */
     uint64_t build_unix_time;    /**< Seconds; lower bound of the clock when nothing better is known. 0 = none. */
     ml_log_fn log;
     void *log_ctx;

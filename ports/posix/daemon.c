@@ -27,6 +27,11 @@
 /** Room for packets that one burst of the host makes, and for a bulk transfer's stream bytes. */
 #define OUT_QUEUE_BYTES (256u * 1024u)
 
+/** All peers of any usual tailnet, compactly. Memory is used as peers come: a slot that was never taken costs nothing. */
+#define MAX_PEERS    16384
+#define MAX_SESSIONS 128
+#define MAX_RULES    8192
+
 static int wake_fd = -1; /* Written by the signal handler. */
 
 static void on_signal(int sig)
@@ -226,7 +231,9 @@ static bool open_port(struct ml_daemon *d, struct ml_options *opt)
     ml_port_config pc = {0};
     pc.engine.control_url = opt->login_server;
     pc.engine.auth_key = opt->auth_key[0] ? opt->auth_key : NULL;
-    pc.engine.max_peers = opt->max_peers;
+    pc.engine.max_peers = opt->max_peers ? opt->max_peers : MAX_PEERS;
+    pc.engine.max_sessions = (uint16_t)(pc.engine.max_peers < MAX_SESSIONS ? pc.engine.max_peers : MAX_SESSIONS);
+    pc.engine.max_rules = MAX_RULES;
     pc.engine.no_derp = opt->no_derp;
     pc.engine.no_disco = opt->no_disco;
     pc.engine.no_stun = opt->no_stun;

@@ -13,6 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define MAX_PEERS_LIMIT 32000 /* of the engine */
+
 static const char usage[] = "usage: microlink run [--login-server URL] [--auth-key KEY|file:PATH] [--hostname NAME]\n"
                             "                     [--state FILE|mem:] [--socket PATH] [--tun NAME|userspace-networking]\n"
                             "                     [--port N] [--ca-file PEM] [--max-peers N] [--no-derp] [--no-disco]\n"
@@ -249,8 +251,8 @@ static int take_flag(struct ml_options *o, int flag, const char *arg)
         o->port = (uint16_t)n;
         return -1;
     case OPT_MAX_PEERS:
-        if (!number(arg, 65535, &n) || n == 0) {
-            return usage_error("--max-peers is not within 1..65535:", arg);
+        if (!number(arg, MAX_PEERS_LIMIT, &n) || n == 0) {
+            return usage_error("--max-peers is not within 1..32000:", arg);
         }
         o->max_peers = (uint16_t)n;
         return -1;

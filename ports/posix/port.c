@@ -289,6 +289,8 @@ static ml_err open_engine(ml_port *p, const ml_port_config *cfg, char *why, size
     ec.log = p->log;
     ec.log_ctx = p->log_ctx;
     p->arena_len = ml_mem_needed(&ec);
+    /* From calloc() large arenas come as pages that cost nothing until they are written. */
+    ec.memory_is_zero = true;
     p->arena = p->arena_len ? calloc(1, p->arena_len) : NULL;
     p->tls = ml_tls_new(&ec.random, cfg->ca_file, cfg->ca_pem);
     if (p->arena_len == 0) {

@@ -172,7 +172,9 @@ ml_err ml_init(ml_engine **out, void *mem, size_t len, const ml_config *cfg)
     if (!ml_crypto_init()) {
         return ML_ERR_UNSUPPORTED;
     }
-    memset(mem, 0, need);
+    if (!cfg->memory_is_zero) {
+        memset(mem, 0, need);
+    }
     lay_out((struct arena){.base = mem}, &z, &l);
     struct ml_engine *ml = l.ml;
     ml->mem_len = need;

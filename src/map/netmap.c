@@ -7,7 +7,7 @@
 
 #include "map/map_private.h"
 
-enum { NAME_BYTES_PER_PEER = 32, NAME_BYTES_SHARED = 256, MAX_EXTRAS = 16384 };
+enum { NAME_BYTES_PER_PEER = 32, NAME_BYTES_SHARED = 256, MAX_EXTRAS = 16384, PEERS_PER_EXTRA = 8 };
 
 static const char os_names[][8] = {"",        "linux",   "windows", "macOS",   "iOS", "android",
                                    "freebsd", "openbsd", "tvOS",    "illumos", "js",  "esp32"};
@@ -38,7 +38,8 @@ static bool get_layout(const struct ml_map_cfg *cfg, struct layout *l)
     if (n == 0 || n > ML_MAP_MAX_PEERS || cfg->max_extras > MAX_EXTRAS || cfg->name_bytes > UINT32_C(1) << 28) {
         return false;
     }
-    l->extras = cfg->max_extras ? cfg->max_extras : ML_MAP_DEFAULT_EXTRA;
+    l->extras = cfg->max_extras ? cfg->max_extras : (uint16_t)(n / PEERS_PER_EXTRA);
+    l->extras = !cfg->max_extras && l->extras < ML_MAP_DEFAULT_EXTRA ? ML_MAP_DEFAULT_EXTRA : l->extras;
     l->name_bytes = cfg->name_bytes ? cfg->name_bytes : n * NAME_BYTES_PER_PEER + NAME_BYTES_SHARED;
     l->cells = power_of_two_above(n + n / 2 + 1);
     l->ip_cells = power_of_two_above(2 * n + n + 1);
@@ -89,7 +90,9 @@ static void clear_index(struct ml_map_index *x)
 
 void ml_map_clear(struct ml_map *m)
 {
-    memset(m->t.peers, 0, m->t.slot_count * sizeof m->t.peers[0]);
+    for (uint16_t i = 0; i < m->peer_count; i++) {
+        ml_zero(&m->t.peers[m->by_id[i]]);
+    }
     clear_index(&m->key_index);
     clear_index(&m->disco_index);
     clear_index(&m->ip_index);

@@ -25,7 +25,7 @@
 
 struct ml_map_cfg {
     uint16_t max_peers;  /**< 1..ML_MAP_MAX_PEERS. */
-    uint16_t max_extras; /**< Shared routes beyond own addresses; 0 = ML_MAP_DEFAULT_EXTRA. */
+    uint16_t max_extras; /**< Shared routes beyond own addresses; 0 = one for 8 peers, at least ML_MAP_DEFAULT_EXTRA. */
     uint32_t name_bytes; /**< Name heap; 0 = 32 per peer and 256. */
 };
 
@@ -90,7 +90,7 @@ struct ml_map {
 
 /** Bytes of memory for a table, aligned for max_align_t; 0 when @p cfg is impossible. */
 size_t ml_map_mem(const struct ml_map_cfg *cfg);
-/** @param mem ml_map_mem(cfg) bytes aligned for max_align_t, the table's from now on. */
+/** @param mem ml_map_mem(cfg) zero bytes aligned for max_align_t, the table's from now on. Only what is used is touched. */
 void ml_map_init(struct ml_map *m, const struct ml_map_cfg *cfg, void *mem);
 /** Forgets all peers (logout, another identity). */
 void ml_map_clear(struct ml_map *m);

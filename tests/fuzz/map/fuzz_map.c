@@ -48,7 +48,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     struct ml_map_change c;
     struct ml_derp_change dc;
     struct ml_reader r = ml_reader_of(data, len);
-    void *mem = malloc(ml_map_mem(&cfg));
+    void *mem = calloc(1, ml_map_mem(&cfg));
     void *derp_mem = malloc(ml_derp_table_mem(3));
     if (!mem || !derp_mem) {
         abort();

@@ -21,7 +21,7 @@ static struct ml_map_change c;
 static void make(uint16_t peers, uint16_t extras, uint32_t names)
 {
     struct ml_map_cfg cfg = {.max_peers = peers, .max_extras = extras, .name_bytes = names};
-    mem = malloc(ml_map_mem(&cfg));
+    mem = calloc(1, ml_map_mem(&cfg));
     assert_non_null(mem);
     ml_map_init(&m, &cfg, mem);
 }
