@@ -9,7 +9,8 @@
  *
  * DATAGRAM      One UDP socket per address family, the same for everything (STUN, DISCO and WireGuard share their NAT
  *               mapping), bound to one port that survives rebinds. Send without blocking; a full socket buffer or an
- *               unreachable destination is loss, never an error. Don't-fragment is not set.
+ *               unreachable destination is loss, never an error; what the system calls unreachable may be told by
+ *               ml_handle_send_failed(). Don't-fragment is not set.
  * OVERLAY       Hand the packet to ml_port_sink.overlay at once; the pointer dies with the next call on the engine.
  * STREAM_OPEN   Resolve, connect and, if asked, do TLS, all within `timeout_ms`; then ml_handle_stream_opened() or
  *               ml_handle_stream_closed() with the closest reason. Both address families are tried, the second within
