@@ -134,7 +134,7 @@ func recvPacket(t *testing.T, c *derphttp.Client) derp.ReceivedPacket {
 	}
 }
 
-func TestDERPLoginAndPackets(t *testing.T) {
+func TestD46_LoginByUpgradeAndByFastStart(t *testing.T) {
 	r := startRelay(t)
 	for _, fast := range []bool{false, true} {
 		for _, readSize := range []int{1, 3, 8192} {

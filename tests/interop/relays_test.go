@@ -116,7 +116,7 @@ func TestNodesHomedInDifferentRegions(t *testing.T) {
 	})
 }
 
-func TestD47_RelaysWithPinnedCertificates(t *testing.T) {
+func TestD46_D47_RelaysWithPinnedAndMetaCertificates(t *testing.T) {
 	t.Parallel()
 	t.Run("the right certificate is accepted without an authority", func(t *testing.T) {
 		lab := harness.New(t, harness.Options{DERPCertPin: true})

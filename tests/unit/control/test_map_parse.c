@@ -246,7 +246,7 @@ static void C41_allowed_ips_default_to_addresses_only_when_absent(void **state)
     }
 }
 
-static void C41_home_region_comes_from_home_derp_else_from_the_legacy_form(void **state)
+static void C41_D57_home_region_comes_from_home_derp_else_from_the_legacy_form(void **state)
 {
     (void)state;
     static const char *const cases[][2] = {{"\"HomeDERP\":5,\"DERP\":\"127.3.3.40:9\"", "home=5 "},
@@ -283,6 +283,37 @@ static void C42_derp_map_rules(void **state)
     char json[512];
     snprintf(json, sizeof json, "{\"DERPMap\":{\"Regions\":{\"1\":{\"Nodes\":[{\"HostName\":\"%0100d\"}]}}}}", 1);
     assert_null(strstr(later(json), "node="));
+}
+
+static void C3_absent_null_and_empty_mean_different_things_wherever_the_protocol_says_so(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *json, *deltas;
+    } cases[] = {
+        /* null is absent; [] and {} are values */
+        {"{\"PacketFilter\":null}", ""},
+        {"{\"PacketFilter\":[]}", "begin\nrules-begin text=base\nrules-end\nend\n"},
+        {"{\"PacketFilters\":null}", ""},
+        {"{\"PacketFilters\":{}}", ""},
+        {"{\"PacketFilters\":{\"base\":null}}", "begin\nrules-delete text=base\nend\n"},
+        {"{\"PacketFilters\":{\"base\":[]}}", "begin\nrules-begin text=base\nrules-end\nend\n"},
+        {"{\"Health\":null}", ""},
+        {"{\"Health\":[]}", "begin\nhealth-begin\nend\n"},
+        {"{\"DERPMap\":{\"Regions\":null}}", ""},
+        {"{\"DERPMap\":{\"Regions\":{}}}", "begin\nderp-begin\nderp-end\nend\n"},
+        {"{\"PeersChangedPatch\":[{\"NodeID\":3,\"Endpoints\":null}]}", "begin\npatch id=3\nend\n"},
+        {"{\"PeersChangedPatch\":[{\"NodeID\":3,\"Endpoints\":[]}]}", "begin\npatch id=3 endpoints=\nend\n"},
+        {"{\"Peers\":null}", ""},
+        {"{\"Peers\":[]}", ""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const char *got = later(cases[i].json);
+        if (strcmp(cases[i].deltas, "") == 0 && strcmp(got, "begin\nend\n") == 0) {
+            continue; /* a message without effect may or may not be announced */
+        }
+        assert_string_equal(got, cases[i].deltas);
+    }
 }
 
 #define FILTER(rule) "{\"PacketFilter\":[" rule "]}"
@@ -583,8 +614,9 @@ int main(void)
         cmocka_unit_test(C40_every_field_of_a_patch),
         cmocka_unit_test(C2_zero_time_is_never),
         cmocka_unit_test(C41_allowed_ips_default_to_addresses_only_when_absent),
-        cmocka_unit_test(C41_home_region_comes_from_home_derp_else_from_the_legacy_form),
+        cmocka_unit_test(C41_D57_home_region_comes_from_home_derp_else_from_the_legacy_form),
         cmocka_unit_test(C42_derp_map_rules),
+        cmocka_unit_test(C3_absent_null_and_empty_mean_different_things_wherever_the_protocol_says_so),
         cmocka_unit_test(C51_named_filter_sets),
         cmocka_unit_test(C52_address_forms_of_a_rule),
         cmocka_unit_test(C53_protocol_list_with_only_ignored_values_is_not_the_default),

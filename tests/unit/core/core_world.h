@@ -39,7 +39,7 @@ struct world {
     unsigned lost;
 };
 
-static void world_random(void *ctx, uint8_t *buf, size_t len)
+static inline void world_random(void *ctx, uint8_t *buf, size_t len)
 {
     uint64_t *s = ctx;
     for (size_t i = 0; i < len; i++) {
@@ -48,13 +48,13 @@ static void world_random(void *ctx, uint8_t *buf, size_t len)
     }
 }
 
-static void world_delta(struct world *w, unsigned i, const struct ml_delta *d)
+static inline void world_delta(struct world *w, unsigned i, const struct ml_delta *d)
 {
     struct core_apply_ctx ctx = {.ml = w->n[i].ml, .now = w->now};
     core_apply(&ctx, d);
 }
 
-static void world_node_of(const struct world *w, unsigned i, struct ml_node *out)
+static inline void world_node_of(const struct world *w, unsigned i, struct ml_node *out)
 {
     memset(out, 0, sizeof *out);
     out->id = 100 + i;
@@ -70,7 +70,7 @@ static void world_node_of(const struct world *w, unsigned i, struct ml_node *out
     out->is_machine_authorized = true;
 }
 
-static void world_allow_all(struct world *w, unsigned i)
+static inline void world_allow_all(struct world *w, unsigned i)
 {
     struct ml_rule rule = {0};
     rule.srcs[0] = (ml_prefix){.ip = ml_ip4(0, 0, 0, 0), .bits = 0};
@@ -83,7 +83,7 @@ static void world_allow_all(struct world *w, unsigned i)
 }
 
 /* The first message of a map stream: who i is and who the others are. */
-static void world_netmap(struct world *w, unsigned i)
+static inline void world_netmap(struct world *w, unsigned i)
 {
     struct ml_node node;
     world_delta(w, i, &(struct ml_delta){.type = ML_DELTA_BEGIN, .first = true});
@@ -101,7 +101,7 @@ static void world_netmap(struct world *w, unsigned i)
     world_delta(w, i, &(struct ml_delta){.type = ML_DELTA_END});
 }
 
-static void world_end(struct world *w)
+static inline void world_end(struct world *w)
 {
     for (unsigned i = 0; i < WORLD_NODES; i++) {
         ml_clear(w->n[i].ml);
@@ -109,7 +109,7 @@ static void world_end(struct world *w)
     }
 }
 
-static void world_deliver(struct world *w, unsigned from, const ml_output *out)
+static inline void world_deliver(struct world *w, unsigned from, const ml_output *out)
 {
     w->n[from].datagrams++;
     for (unsigned k = 0; k < WORLD_NODES; k++) {
@@ -128,7 +128,7 @@ static void world_deliver(struct world *w, unsigned from, const ml_output *out)
 }
 
 /* Takes everything out of one engine; true if there was anything. */
-static bool world_drain(struct world *w, unsigned i)
+static inline bool world_drain(struct world *w, unsigned i)
 {
     struct world_node *n = &w->n[i];
     ml_output out;
@@ -169,7 +169,7 @@ static bool world_drain(struct world *w, unsigned i)
     return any;
 }
 
-static void world_settle(struct world *w)
+static inline void world_settle(struct world *w)
 {
     for (int round = 0; round < 100; round++) {
         bool any = false;
@@ -182,7 +182,7 @@ static void world_settle(struct world *w)
     }
 }
 
-static void world_start(struct world *w)
+static inline void world_start(struct world *w)
 {
     memset(w, 0, sizeof *w);
     w->now = ML_SEC(5);
@@ -222,7 +222,7 @@ static void world_start(struct world *w)
 }
 
 /* Lets time pass from deadline to deadline. */
-static void world_run(struct world *w, ml_time span)
+static inline void world_run(struct world *w, ml_time span)
 {
     ml_time end = w->now + span;
     world_settle(w);
@@ -241,7 +241,7 @@ static void world_run(struct world *w, ml_time span)
 }
 
 /* A UDP datagram from node i's host to node k's. */
-static ml_err world_send(struct world *w, unsigned i, unsigned k, const char *text)
+static inline ml_err world_send(struct world *w, unsigned i, unsigned k, const char *text)
 {
     uint8_t pkt[256];
     ml_addr src = {.ip = w->n[i].ip4, .port = 1000}, dst = {.ip = w->n[k].ip4, .port = 2000};
@@ -251,7 +251,7 @@ static ml_err world_send(struct world *w, unsigned i, unsigned k, const char *te
     return err;
 }
 
-static bool world_got(const struct world *w, unsigned i, const char *text)
+static inline bool world_got(const struct world *w, unsigned i, const char *text)
 {
     const struct world_node *n = &w->n[i];
     for (unsigned k = 0; k < 8 && k < n->inbox_count; k++) {

@@ -275,6 +275,44 @@ static void hours_of_idling_and_traffic_leave_a_working_session_and_no_growth(vo
     free(w);
 }
 
+static void C38_a_new_stream_replaces_the_netmap_and_one_that_breaks_off_removes_nobody(void **state)
+{
+    (void)state;
+    struct world *w = malloc(sizeof *w);
+    struct ml_node self, stranger;
+    assert_non_null(w);
+    world_start(w);
+    world_settle(w);
+    assert_int_equal(world_send(w, 0, 1, "one"), ML_OK);
+    /* A second stream begins, names us and one new peer, and breaks off. */
+    world_node_of(w, 0, &self);
+    world_node_of(w, 1, &stranger);
+    stranger.id = 900;
+    memset(stranger.key.b, 9, 32);
+    memset(stranger.disco.b, 8, 32);
+    stranger.addresses[0].ip = stranger.allowed[0].ip = ml_ip4(100, 64, 0, 90);
+    world_delta(w, 0, &(struct ml_delta){.type = ML_DELTA_BEGIN, .first = true});
+    world_delta(w, 0, &(struct ml_delta){.type = ML_DELTA_SELF, .node = &self});
+    world_delta(w, 0, &(struct ml_delta){.type = ML_DELTA_PEERS_BEGIN});
+    world_delta(w, 0, &(struct ml_delta){.type = ML_DELTA_PEER, .node = &stranger});
+    world_delta(w, 0, &(struct ml_delta){.type = ML_DELTA_ABORT});
+    assert_int_equal(world_send(w, 0, 1, "still"), ML_OK);
+    assert_true(world_got(w, 1, "still"));
+    assert_int_equal(world_send(w, 1, 0, "rules too"), ML_OK);
+    assert_true(world_got(w, 0, "rules too"));
+    /* The third is whole and does not name node 1 any more. */
+    world_delta(w, 0, &(struct ml_delta){.type = ML_DELTA_BEGIN, .first = true});
+    world_delta(w, 0, &(struct ml_delta){.type = ML_DELTA_SELF, .node = &self});
+    world_delta(w, 0, &(struct ml_delta){.type = ML_DELTA_PEERS_BEGIN});
+    world_delta(w, 0, &(struct ml_delta){.type = ML_DELTA_PEER, .node = &stranger});
+    world_delta(w, 0, &(struct ml_delta){.type = ML_DELTA_PEERS_END});
+    world_delta(w, 0, &(struct ml_delta){.type = ML_DELTA_END});
+    assert_int_equal(ml_get_peer_count(w->n[0].ml), 1);
+    assert_int_equal(world_send(w, 0, 1, "gone"), ML_ERR_NO_PATH);
+    world_end(w);
+    free(w);
+}
+
 static void stop_ends_everything_and_start_begins_again(void **state)
 {
     (void)state;
@@ -310,6 +348,7 @@ int main(void)
         cmocka_unit_test(C66_a_tailnet_with_lock_enabled_gets_no_traffic_and_a_sentence),
         cmocka_unit_test(D5_timestamps_rise_across_a_restart_with_the_clock_set_back),
         cmocka_unit_test(hours_of_idling_and_traffic_leave_a_working_session_and_no_growth),
+        cmocka_unit_test(C38_a_new_stream_replaces_the_netmap_and_one_that_breaks_off_removes_nobody),
         cmocka_unit_test(stop_ends_everything_and_start_begins_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
