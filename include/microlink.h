@@ -229,7 +229,7 @@ char *microlink_vpn_ip_to_str(uint32_t vpn_ip, char *buf);
 
 /** @brief Measure the way to a peer; ends in MICROLINK_EVENT_PONG or MICROLINK_EVENT_PING_FAILED. */
 esp_err_t microlink_ping(microlink_t *ml, uint32_t peer_vpn_ip);
-/** @brief Address of a peer by MagicDNS name, full or short. @retval ESP_ERR_NOT_FOUND no such peer */
+/** @brief Address of a peer by MagicDNS name, full or short, or by one of its addresses as text. @retval ESP_ERR_NOT_FOUND no such peer */
 esp_err_t microlink_resolve(const microlink_t *ml, const char *name, uint32_t *vpn_ip);
 /** @brief The underlay changed (new Wi-Fi, resumed from sleep): look for paths anew. */
 esp_err_t microlink_rebind(microlink_t *ml);

@@ -734,7 +734,10 @@ esp_err_t microlink_resolve(const microlink_t *ml, const char *name, uint32_t *v
         return ESP_ERR_INVALID_ARG;
     }
     ml_peer_info info;
-    ml_err err = ml_get_peer_by_name(engine_of(ml), ml_port_now(ml->port), name, &info);
+    ml_ip literal;
+    ml_err err = ml_ip_parse(name, strlen(name), &literal)
+                     ? ml_get_peer_by_ip(engine_of(ml), ml_port_now(ml->port), &literal, &info)
+                     : ml_get_peer_by_name(engine_of(ml), ml_port_now(ml->port), name, &info);
     if (err == ML_OK && !ml_ip_is4(&info.ip4)) {
         err = ML_ERR_NOT_FOUND;
     }
