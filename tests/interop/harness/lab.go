@@ -152,12 +152,19 @@ type Router struct {
 	ns       ns
 	lan      int
 	nextHost int
+	outer    string // Address on the internet, where a site needs it.
+	moved    int    // How often LoseMappings moved the port.
+}
+
+// portName is the name of the bridge's end of a link.
+func portName(addr string) string {
+	return "p" + strings.ReplaceAll(addr[strings.Index(addr, ".")+1:strings.Index(addr, "/")], ".", "-")
 }
 
 // attach gives the namespace a link into the bridge of the internet, or of a router, and a default route.
 func attach(tb testing.TB, dev string, n, bridgeNS ns, bridge, addr, gateway string) {
 	tb.Helper()
-	port := "p" + strings.ReplaceAll(addr[strings.Index(addr, ".")+1:strings.Index(addr, "/")], ".", "-")
+	port := portName(addr)
 	mustRun(tb, "ip", "link", "add", dev, "netns", n.name, "type", "veth", "peer", "name", port, "netns", bridgeNS.name)
 	bridgeNS.must(tb, "ip", "link", "set", port, "master", bridge, "up")
 	n.must(tb, "sh", "-ec", "ip addr add "+addr+" dev "+dev+"; ip link set "+dev+" up; ip route add default via "+gateway)
@@ -191,6 +198,14 @@ func (lab *Lab) claim(name string) {
 
 // Router makes a router of the given kind.
 func (lab *Lab) Router(kind NAT) *Router {
+	lab.tb.Helper()
+	return lab.newRouter(kind, func(r *Router) {
+		attach(lab.tb, "wan0", r.ns, lab.wan, "br0", lab.wanAddr()+"/16", wanGateway)
+	})
+}
+
+// newRouter makes a router; uplink gives it the link wan0.
+func (lab *Lab) newRouter(kind NAT, uplink func(*Router)) *Router {
 	tb := lab.tb
 	tb.Helper()
 	if lab.Options.Loopback {
@@ -204,7 +219,7 @@ sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv4.ip_forward=1
 ip link add lan0 address 02:00:00:00:00:02 type bridge
 ip addr add 192.168.%d.1/24 dev lan0
 ip link set lan0 up`, r.lan))
-	attach(tb, "wan0", r.ns, lab.wan, "br0", lab.wanAddr()+"/16", wanGateway)
+	uplink(r)
 	masquerade, forward := "masquerade", ""
 	switch kind {
 	case NATSymmetric:

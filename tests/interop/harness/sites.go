@@ -39,9 +39,9 @@ type Sites struct {
 	lab     *Lab
 	link    *Link
 	hairpin *Router
-	pinned  int      // Hosts behind the hairpin router.
-	v6      []ns     // Routers with IPv6: each knows the way to all others.
-	routers []ns     // All, for FlushMappings.
+	pinned  int  // Hosts behind the hairpin router.
+	v6      []ns // Routers with IPv6: each knows the way to all others.
+	routers []ns // All, for FlushMappings.
 }
 
 // Sites returns a maker of sites whose links to the internet are as link says; nil is a perfect link.
