@@ -1,8 +1,8 @@
 /*
  * Packet filter: may this packet come in, and which replies may follow the ones that went out. control.md 10.
  *
- * Verdicts are those of the official wgengine/filter. Rules come as deltas in named sets; a set replaces its predecessor
- * only when it was read to its end, so a message that breaks off never widens access. Everything is bounded and fails
+ * Verdicts are those of the official wgengine/filter. Rules come as deltas in named sets; what a message says of them takes
+ * effect when the message was read to its end, so one that breaks off leaves the rules as they were. Everything is bounded and fails
  * closed: before any rules nothing new comes in, a rule that does not fit allows nothing, and "cap:" sources match nobody.
  * Owns the compiled rules, the local networks and two flow tables (normal and jailed). Peers and routes are others' business.
  *
@@ -39,6 +39,7 @@ struct ml_filter_set {
     uint16_t at, count;
     bool is_invalid;
     bool is_partial;
+    bool is_doomed; /* in effect, and gone when the message ends */
 };
 
 /* Flows that went out, newest first; the oldest is replaced when full. Private. */
@@ -57,8 +58,9 @@ struct ml_filter {
     struct ml_filter_entry *pool;
     uint16_t pool_cap, pool_used;
     struct ml_filter_set sets[ML_FILTER_SETS];
-    struct ml_filter_set staged; /* being read; its entries end the pool */
-    bool is_staging, is_shields_up, is_void;
+    struct ml_filter_set ready[ML_FILTER_SETS]; /* read; in effect when the message ends */
+    struct ml_filter_set staged;                /* being read; its entries end the pool */
+    bool is_staging, is_in_message, is_shields_up, is_void;
     ml_prefix locals[ML_FILTER_LOCALS];
     uint8_t local_count;
     struct ml_flow_table flows, jailed_flows;
@@ -81,7 +83,8 @@ size_t ml_filter_set_locals(struct ml_filter *f, const ml_prefix *nets, size_t c
 void ml_filter_set_shields_up(struct ml_filter *f, bool is_on);
 
 /**
- * Applies one delta; those that are not about rules are ignored, but BEGIN, END and ABORT must be given too.
+ * Applies one delta; those that are not about rules are ignored, but BEGIN, END and ABORT must be given too. Between BEGIN
+ * and END changes wait for END; outside a message they take effect at once.
  * @return ML_DROP_NONE, or ML_DROP_MAP_RULE_OVER_LIMIT when something did not fit and therefore allows nothing.
  */
 ml_drop ml_filter_apply(struct ml_filter *f, const struct ml_delta *d);

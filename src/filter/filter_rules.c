@@ -1,19 +1,20 @@
 /*
  * Compiled rules: named sets as runs of entries in one pool, and the deltas that replace them.
  *
- * The set being read is built behind the sets in effect and takes its predecessor's place when it was read to its end. When
- * the pool is too small for both, the predecessor goes first: for that moment the node allows less, never more. A set that
- * does not fit at all keeps the rules that came before the pool was full and is marked partial.
+ * Three generations share the pool: the sets in effect, those of the present message that were read to their end, and the
+ * one being read, which is last. END puts the second in the place of the first; ABORT drops it. When the pool is too small
+ * for both, the sets that the message replaces go first: until its end the node allows less, never more. A set that does not
+ * fit at all keeps the rules that came before the pool was full and is marked partial.
  *
  * SPDX-License-Identifier: MIT
  */
 #include "filter/filter_private.h"
 
-static struct ml_filter_set *find_set(struct ml_filter *f, const char *name)
+static struct ml_filter_set *find_in(struct ml_filter_set sets[ML_FILTER_SETS], const char *name)
 {
     for (size_t i = 0; i < ML_FILTER_SETS; i++) {
-        if (f->sets[i].name[0] && strcmp(f->sets[i].name, name) == 0) {
-            return &f->sets[i];
+        if (sets[i].name[0] && strcmp(sets[i].name, name) == 0) {
+            return &sets[i];
         }
     }
     return NULL;
@@ -27,6 +28,9 @@ static void release(struct ml_filter *f, uint16_t at, uint16_t count)
     for (size_t i = 0; i < ML_FILTER_SETS; i++) {
         if (f->sets[i].at > at) {
             f->sets[i].at = (uint16_t)(f->sets[i].at - count);
+        }
+        if (f->ready[i].at > at) {
+            f->ready[i].at = (uint16_t)(f->ready[i].at - count);
         }
     }
     if (f->is_staging && f->staged.at > at) {
@@ -42,7 +46,7 @@ static void drop_set(struct ml_filter *f, struct ml_filter_set *set)
     release(f, at, count);
 }
 
-/* Forgets the set being read; what is in effect stays. */
+/* Forgets the set being read. */
 static void drop_staged(struct ml_filter *f)
 {
     if (f->is_staging) {
@@ -50,6 +54,43 @@ static void drop_staged(struct ml_filter *f)
         f->is_staging = false;
     }
     ml_zero(&f->staged);
+}
+
+/* Forgets what the message has said so far; what is in effect stays. */
+static void roll_back(struct ml_filter *f)
+{
+    drop_staged(f);
+    for (size_t i = 0; i < ML_FILTER_SETS; i++) {
+        if (f->ready[i].name[0]) {
+            drop_set(f, &f->ready[i]);
+        }
+        f->sets[i].is_doomed = false;
+    }
+}
+
+/* Drops the sets in effect that the message has replaced or deleted. */
+static void drop_replaced(struct ml_filter *f)
+{
+    for (size_t i = 0; i < ML_FILTER_SETS; i++) {
+        if (f->sets[i].name[0] && f->sets[i].is_doomed) {
+            drop_set(f, &f->sets[i]);
+        }
+    }
+}
+
+/* The message is whole: what it said is in effect. That there is a place for each set was seen when it was read. */
+static void commit(struct ml_filter *f)
+{
+    drop_staged(f); /* a set that was not read to its end never takes effect */
+    drop_replaced(f);
+    for (size_t i = 0; i < ML_FILTER_SETS; i++) {
+        for (size_t k = 0; f->ready[i].name[0] && k < ML_FILTER_SETS; k++) {
+            if (!f->sets[k].name[0]) {
+                f->sets[k] = f->ready[i];
+                ml_zero(&f->ready[i]);
+            }
+        }
+    }
 }
 
 static ml_drop begin_set(struct ml_filter *f, const char *name)
@@ -65,36 +106,52 @@ static ml_drop begin_set(struct ml_filter *f, const char *name)
     return ML_DROP_NONE;
 }
 
+static unsigned count_sets(const struct ml_filter *f)
+{
+    unsigned n = 0;
+    for (size_t i = 0; i < ML_FILTER_SETS; i++) {
+        n += f->sets[i].name[0] && !f->sets[i].is_doomed;
+        n += f->ready[i].name[0] != 0;
+    }
+    return n;
+}
+
 static ml_drop end_set(struct ml_filter *f)
 {
     if (!f->is_staging) {
         return ML_DROP_NONE;
     }
-    struct ml_filter_set *set = find_set(f, f->staged.name);
-    if (set) {
-        drop_set(f, set);
+    struct ml_filter_set *old = find_in(f->sets, f->staged.name);
+    struct ml_filter_set *ready = find_in(f->ready, f->staged.name);
+    if (old) {
+        old->is_doomed = true;
     }
-    for (size_t i = 0; !set && i < ML_FILTER_SETS; i++) {
-        set = f->sets[i].name[0] ? NULL : &f->sets[i];
+    if (ready) {
+        drop_set(f, ready); /* named twice: the later one counts */
     }
-    if (!set) {
+    if (count_sets(f) == ML_FILTER_SETS) {
         drop_staged(f);
         f->rule_over_limit++;
         return ML_DROP_MAP_RULE_OVER_LIMIT;
     }
-    *set = f->staged;
-    ml_zero(&f->staged);
-    f->is_staging = false;
+    for (size_t i = 0; i < ML_FILTER_SETS && f->is_staging; i++) {
+        if (!f->ready[i].name[0]) {
+            f->ready[i] = f->staged;
+            ml_zero(&f->staged);
+            f->is_staging = false;
+        }
+    }
     return ML_DROP_NONE;
 }
 
 static bool make_room(struct ml_filter *f, uint32_t need)
 {
     if (need > (uint32_t)(f->pool_cap - f->pool_used)) {
-        struct ml_filter_set *old = find_set(f, f->staged.name);
+        struct ml_filter_set *old = find_in(f->sets, f->staged.name);
         if (old) {
-            drop_set(f, old);
+            old->is_doomed = true;
         }
+        drop_replaced(f);
     }
     return need <= (uint32_t)(f->pool_cap - f->pool_used);
 }
@@ -145,16 +202,27 @@ static ml_drop add_rule(struct ml_filter *f, const struct ml_rule *r)
 void ml_filter_clear_rules(struct ml_filter *f)
 {
     memset(f->sets, 0, sizeof f->sets);
+    memset(f->ready, 0, sizeof f->ready);
     ml_zero(&f->staged);
     f->is_staging = false;
+    f->is_in_message = false;
     f->pool_used = 0;
     f->is_void = false;
 }
 
-ml_drop ml_filter_apply(struct ml_filter *f, const struct ml_delta *d)
+/* Deletes one set, or all when @p name is NULL. */
+static void doom(struct ml_filter *f, const char *name)
 {
-    struct ml_filter_set *set = NULL;
+    for (size_t i = 0; i < ML_FILTER_SETS; i++) {
+        if (f->ready[i].name[0] && (!name || strcmp(f->ready[i].name, name) == 0)) {
+            drop_set(f, &f->ready[i]);
+        }
+        f->sets[i].is_doomed = f->sets[i].is_doomed || (f->sets[i].name[0] && (!name || strcmp(f->sets[i].name, name) == 0));
+    }
+}
 
+static ml_drop apply_change(struct ml_filter *f, const struct ml_delta *d)
+{
     switch (d->type) {
     case ML_DELTA_RULES_BEGIN:
         return begin_set(f, d->text);
@@ -162,31 +230,47 @@ ml_drop ml_filter_apply(struct ml_filter *f, const struct ml_delta *d)
         return add_rule(f, d->rule);
     case ML_DELTA_RULES_INVALID:
         f->staged.is_invalid = f->is_staging;
-        return ML_DROP_NONE;
+        break;
     case ML_DELTA_RULES_END:
         return end_set(f);
     case ML_DELTA_RULES_CLEAR_ALL:
         drop_staged(f);
-        for (size_t i = 0; i < ML_FILTER_SETS; i++) {
-            if (f->sets[i].name[0]) {
-                drop_set(f, &f->sets[i]);
-            }
-        }
-        return ML_DROP_NONE;
+        doom(f, NULL);
+        break;
     case ML_DELTA_RULES_DELETE:
-        set = d->text ? find_set(f, d->text) : NULL;
-        if (set) {
-            drop_set(f, set);
+        if (d->text) {
+            doom(f, d->text);
         }
-        return ML_DROP_NONE;
+        break;
+    default:
+        break;
+    }
+    return ML_DROP_NONE;
+}
+
+ml_drop ml_filter_apply(struct ml_filter *f, const struct ml_delta *d)
+{
+    switch (d->type) {
     case ML_DELTA_BEGIN:
+        roll_back(f);
+        f->is_in_message = true;
+        return ML_DROP_NONE;
     case ML_DELTA_END:
+        commit(f);
+        f->is_in_message = false;
+        return ML_DROP_NONE;
     case ML_DELTA_ABORT:
-        drop_staged(f); /* a set that was not read to its end never takes effect */
+        roll_back(f);
+        f->is_in_message = false;
         return ML_DROP_NONE;
     default:
-        return ML_DROP_NONE;
+        break;
     }
+    ml_drop drop = apply_change(f, d);
+    if (!f->is_in_message && !f->is_staging) {
+        commit(f);
+    }
+    return drop;
 }
 
 bool ml_filter_is_partial(const struct ml_filter *f)
@@ -236,40 +320,45 @@ void ml_filter_unsigned_prefix(struct ml_filter *f, const ml_prefix *net)
     }
 }
 
+/* Whether a set lies within the pool and is a run of whole rules. */
+static bool check_set(const struct ml_filter *f, const struct ml_filter_set *set)
+{
+    uint32_t at = set->at;
+    uint32_t end = at + set->count;
+    if (end > f->pool_used || (!set->name[0] && set->count)) {
+        return false;
+    }
+    while (at < end) {
+        const struct ml_filter_entry *head = &f->pool[at];
+        if (head->kind != ML_ENTRY_RULE || head->bits > ML_RULE_PROTOS) {
+            return false;
+        }
+        at += 1u + head->port_first + head->port_last;
+    }
+    return at == end;
+}
+
 bool ml_filter_check(const struct ml_filter *f)
 {
-    uint32_t used = 0;
+    uint32_t used = f->is_staging ? f->staged.count : 0;
+    const struct ml_filter_set *all[2 * ML_FILTER_SETS];
 
-    for (size_t i = 0; i < ML_FILTER_SETS; i++) {
-        const struct ml_filter_set *set = &f->sets[i];
-        uint32_t at = set->at;
-        uint32_t end = at + set->count;
-        used += set->count;
-        if (end > f->pool_used || (!set->name[0] && set->count)) {
+    for (size_t i = 0; i < 2 * ML_FILTER_SETS; i++) {
+        all[i] = i < ML_FILTER_SETS ? &f->sets[i] : &f->ready[i - ML_FILTER_SETS];
+        used += all[i]->count;
+        if (!check_set(f, all[i])) {
             return false;
         }
         for (size_t j = 0; j < i; j++) {
-            bool is_apart = f->sets[j].at >= end || f->sets[j].at + f->sets[j].count <= at;
-            if (!is_apart && set->count && f->sets[j].count) {
+            bool is_apart = all[j]->at >= all[i]->at + all[i]->count || all[j]->at + all[j]->count <= all[i]->at;
+            if (!is_apart && all[i]->count && all[j]->count) {
                 return false;
             }
         }
-        while (at < end) {
-            const struct ml_filter_entry *head = &f->pool[at];
-            if (head->kind != ML_ENTRY_RULE || head->bits > ML_RULE_PROTOS) {
-                return false;
-            }
-            at += 1u + head->port_first + head->port_last;
-        }
-        if (at != end) {
-            return false;
-        }
     }
-    if (f->is_staging) {
-        used += f->staged.count;
-        if (f->staged.at + f->staged.count != f->pool_used) {
-            return false;
-        }
+    if (f->is_staging && f->staged.at + f->staged.count != f->pool_used) {
+        return false;
     }
-    return used == f->pool_used && f->pool_used <= f->pool_cap && ml_flow_check(&f->flows) && ml_flow_check(&f->jailed_flows);
+    return used == f->pool_used && f->pool_used <= f->pool_cap && count_sets(f) <= ML_FILTER_SETS && ml_flow_check(&f->flows) &&
+           ml_flow_check(&f->jailed_flows);
 }

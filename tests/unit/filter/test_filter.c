@@ -144,6 +144,46 @@ static void a_set_that_breaks_off_never_takes_effect(void **state)
     assert_true(allows(2, 80) && !allows(3, 80));
 }
 
+static void C38_what_a_message_says_of_rules_takes_effect_at_its_end_or_not_at_all(void **state)
+{
+    (void)state;
+    apply(ML_DELTA_BEGIN, NULL);
+    set_of_one("base", 2, 80);
+    set_of_one("more", 3, 81);
+    assert_false(allows(2, 80));
+    apply(ML_DELTA_END, NULL);
+    assert_true(allows(2, 80));
+    for (unsigned cut = 1; cut <= 5; cut++) {
+        apply(ML_DELTA_BEGIN, NULL);
+        apply(ML_DELTA_RULES_CLEAR_ALL, NULL);
+        if (cut > 1) {
+            set_of_one("base", 4, 1234);
+        }
+        if (cut > 2) {
+            apply(ML_DELTA_RULES_DELETE, "more");
+        }
+        if (cut > 3) {
+            apply(ML_DELTA_RULES_BEGIN, "more");
+        }
+        if (cut > 4) {
+            add_rule(5, 99);
+        }
+        assert_true(allows(2, 80));
+        apply(ML_DELTA_ABORT, NULL);
+        assert_true(allows(2, 80));
+        assert_true(allows(3, 81));
+        assert_false(allows(4, 1234));
+        assert_false(allows(5, 99));
+    }
+    apply(ML_DELTA_BEGIN, NULL);
+    apply(ML_DELTA_RULES_CLEAR_ALL, NULL);
+    set_of_one("base", 4, 1234);
+    apply(ML_DELTA_END, NULL);
+    assert_false(allows(2, 80));
+    assert_false(allows(3, 81));
+    assert_true(allows(4, 1234));
+}
+
 static void C52_a_set_with_outdated_fields_voids_the_whole_filter(void **state)
 {
     (void)state;
@@ -332,6 +372,7 @@ int main(void)
         T(C51_named_sets_add_up_and_are_replaced_emptied_and_deleted_one_by_one),
         T(C51_a_star_clears_every_set_before_the_others_of_the_message_are_applied),
         T(a_set_that_breaks_off_never_takes_effect),
+        T(C38_what_a_message_says_of_rules_takes_effect_at_its_end_or_not_at_all),
         T(C52_a_set_with_outdated_fields_voids_the_whole_filter),
         T(C53_a_rule_of_no_valid_protocol_matches_icmp_by_address_only),
         T(rules_that_do_not_fit_allow_nothing_and_are_counted),
