@@ -14,7 +14,7 @@ mkdir -p "$OUT"
 cmake --build "$BUILD" --target ml_wg >/dev/null
 # shellcheck disable=SC2046
 ${CC:-cc} -std=c11 -O2 -I"$ROOT/include" -I"$ROOT/src" "$ROOT/tests/bench/wg/bench_wg.c" "$BUILD"/libml_wg.a \
-  "$BUILD"/libml_crypto.a "$BUILD"/libml_base.a $(pkg-config --libs libsodium libcrypto) -o "$OUT/bench_wg"
+  "$BUILD"/libml_crypto.a "$BUILD"/libml_base.a $(pkg-config --libs libsodium) -o "$OUT/bench_wg"
 names=(microlink wireguard-go)
 cmds=("$OUT/bench_wg" "$OUT/wgbench")
 (cd "$ROOT/tests/interop" && go build -o "$OUT/wgbench" ./wgbench)
@@ -44,3 +44,11 @@ done | awk '
       print line
     }
   }'
+
+# Time from start to Running, and to the first pong, beside tailscaled in the same tailnet (needs root for namespaces).
+if [ "$(id -u)" = 0 ]; then
+  (cd "$ROOT/tests/interop" && ML_BIN="$BUILD/ports/posix/microlink" go test -count=1 -run '^TestJoinTimeBesideTheOfficialNode$' -v . |
+    grep -E 'ratio|join|pong' | sed 's/^ *[a-z_]*\.go:[0-9]*: //')
+else
+  echo "bench: join time left out, it needs root"
+fi
