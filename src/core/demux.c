@@ -387,6 +387,11 @@ void core_packet_in(struct ml_engine *ml, ml_time now, const struct core_carrier
         if (!ml->is_derp_map_open) {
             ml_netcheck_on_stun(&ml->netcheck, now, buf, len, &drop);
             core_count(ml, drop);
+            /* A peer waits to be called: the rest of the measurement can take seconds when some region is silent. */
+            struct ml_endpoint_facts early;
+            if (ml_path_is_waiting_for_facts(&ml->path, now) && ml_netcheck_get_early_facts(&ml->netcheck, &early)) {
+                ml_path_set_facts(&ml->path, now, &early);
+            }
         }
         return;
     }

@@ -133,6 +133,7 @@ static void init_modules(struct ml_engine *ml, const struct sizes *z, const stru
     ml_filter_set_shields_up(&ml->filter, ml->is_shields_up);
     ml_netcheck_init(&ml->netcheck, l->netcheck_regions, z->regions, &ml->random);
     ml_netcheck_set_disabled(&ml->netcheck, ml->no_stun);
+    ml_netcheck_set_http(&ml->netcheck, !ml->no_derp);
     ml_path_init(
         &ml->path,
         &(struct ml_path_cfg){.rng = &ml->random, .no_disco = ml->no_disco, .no_derp = ml->no_derp, .no_stun = ml->no_stun},

@@ -5,6 +5,7 @@
  *   streams.c TCP and TLS connections, relays               demux.c   datagrams and relayed packets in, IP packets in and out
  *   apply.c   netmap deltas -> tables                       pump.c    polls, time, events
  *   ping.c    pings asked for by the application            query.c   answers for status
+ *   latency.c relays measured over HTTPS
  *
  * Private to core/.
  *
@@ -20,6 +21,7 @@
 #include "core/store.h"
 #include "derp/derp_pool.h"
 #include "filter/filter.h"
+#include "http/http1_upgrade.h"
 #include "map/derp_table.h"
 #include "map/netmap.h"
 #include "path/netcheck.h"
@@ -37,7 +39,7 @@
 #define CORE_PACKET_MAX (ML_OVERLAY_MTU + ML_WG_DATA_OVERHEAD + 16)
 
 /* Which module a stream belongs to: the top four bits of an ml_stream_id. */
-enum core_stream_owner { CORE_STREAM_CONTROL = 1, CORE_STREAM_DERP = 2 };
+enum core_stream_owner { CORE_STREAM_CONTROL = 1, CORE_STREAM_DERP = 2, CORE_STREAM_LATENCY = 3 };
 #define CORE_STREAM_ID(owner, local) (((uint32_t)(owner) << 28) | (local))
 #define CORE_STREAM_OWNER(id)        ((id) >> 28)
 #define CORE_STREAM_LOCAL(id)        ((id)&0x0fffffffu)
@@ -60,6 +62,8 @@ struct core_ping {
     uint8_t nonce[8]; /* TSMP data; the first four bytes are ICMP identifier and sequence */
 };
 
+#define CORE_HOST_HEADER_CAP (ML_DERP_HOST_CAP + 8) /* name, ":", port */
+
 /* A relay connection's current life. */
 struct core_derp_stream {
     uint16_t generation;
@@ -68,7 +72,22 @@ struct core_derp_stream {
     uint16_t region;
     uint8_t node; /* which server of the region */
     uint8_t pin[32];
-    char host_header[ML_DERP_HOST_CAP + 8];
+    char host_header[CORE_HOST_HEADER_CAP];
+};
+
+/* The one exchange that measures a relay over HTTPS. */
+struct core_latency {
+    uint16_t region;
+    uint16_t generation;
+    bool is_asked; /* ML_OUT_STREAM_OPEN was given out and not closed since */
+    bool is_open;
+    bool is_done; /* its result was given to netcheck */
+    uint16_t tx_at, tx_len;
+    ml_time asked_at;
+    struct ml_http1 http;
+    uint8_t pin[32];
+    char host[CORE_HOST_HEADER_CAP];
+    uint8_t tx[CORE_HOST_HEADER_CAP + 72];
 };
 
 /* Events without content of their own are marks: a slow reader sees each once. */
@@ -156,6 +175,7 @@ struct ml_engine {
     struct core_slot *slots;
     uint16_t *slot_of_peer; /* by netmap slot; ML_PATH_NO_SLOT = none */
     struct core_derp_stream derp_streams[ML_DERP_SLOTS_MAX];
+    struct core_latency latency;
 
     /* State. */
     struct core_self self;
@@ -256,6 +276,19 @@ bool core_poll_stream(struct ml_engine *ml, ml_time now, ml_output *out);
 /** Takes relay events as long as there is room for the packets in them. */
 void core_drain_derp(struct ml_engine *ml, ml_time now);
 void core_drain_control(struct ml_engine *ml, ml_time now);
+
+/** How to dial a server of a relay region: everything but the id. @p pin: 32 bytes that live as long as the dialling. */
+void core_relay_dial(const struct ml_engine *ml, const struct ml_derp_node *node, uint8_t *pin, ml_stream_open *out);
+/** Its Host header. */
+void core_write_relay_host(struct ml_writer *w, const struct ml_derp_node *node);
+
+/* latency.c; `local` is the id without its owner */
+bool core_latency_poll(struct ml_engine *ml, ml_time now, ml_output *out);
+void core_latency_opened(struct ml_engine *ml, ml_time now, uint32_t local);
+void core_latency_data(struct ml_engine *ml, ml_time now, uint32_t local, const uint8_t *buf, size_t len);
+void core_latency_closed(struct ml_engine *ml, ml_time now, uint32_t local);
+size_t core_latency_tx_peek(const struct ml_engine *ml, uint32_t local, const uint8_t **buf);
+void core_latency_tx_done(struct ml_engine *ml, uint32_t local, size_t n);
 
 /* demux.c */
 /** Where a packet came from: UDP address, or relay slot, region and source key. */

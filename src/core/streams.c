@@ -218,6 +218,46 @@ static const struct ml_derp_node *pick_node(const struct ml_derp_region *r, stru
     return NULL;
 }
 
+static uint16_t relay_port(const struct ml_derp_node *node)
+{
+    return node->derp_port ? node->derp_port : DERP_PORT;
+}
+
+void core_write_relay_host(struct ml_writer *w, const struct ml_derp_node *node)
+{
+    ml_write_str(w, node->host);
+    if (relay_port(node) != DERP_PORT) {
+        ml_write_str(w, ":");
+        ml_write_dec(w, relay_port(node));
+    }
+}
+
+void core_relay_dial(const struct ml_engine *ml, const struct ml_derp_node *node, uint8_t *pin, ml_stream_open *out)
+{
+    *out = (ml_stream_open){.host = node->host,
+                            .ip4 = node->ip4,
+                            .ip6 = node->ip6,
+                            .no_ip4 = node->no_ip4,
+                            .no_ip6 = node->no_ip6,
+                            .port = relay_port(node),
+                            .timeout_ms = DERP_TIMEOUT_MS,
+                            .tls = true,
+                            .sni = node->host,
+                            .verify_name = node->host};
+    if (strncmp(node->cert_name, PIN_PREFIX, sizeof PIN_PREFIX - 1) == 0) {
+        const char *hex = node->cert_name + sizeof PIN_PREFIX - 1;
+        /* A pin that cannot be read must not turn into "no pin": no certificate has this hash. */
+        if (!ml_hex_parse(hex, strlen(hex), pin, 32)) {
+            memset(pin, 0, 32);
+        }
+        out->pin_sha256 = pin;
+        out->verify_name = NULL;
+    } else if (node->cert_name[0]) {
+        out->verify_name = node->cert_name;
+    }
+    out->no_verify = ml->is_insecure_ok && node->is_insecure_for_tests;
+}
+
 static bool open_derp(struct ml_engine *ml, ml_time now, unsigned slot, uint16_t region, ml_stream_open *out)
 {
     struct core_derp_stream *s = &ml->derp_streams[slot];
@@ -234,35 +274,10 @@ static bool open_derp(struct ml_engine *ml, ml_time now, unsigned slot, uint16_t
     s->generation++;
     s->is_asked = true;
     s->is_open = false;
-    *out = (ml_stream_open){.id = CORE_STREAM_ID(CORE_STREAM_DERP, ((uint32_t)s->generation << 8) | slot),
-                            .host = node->host,
-                            .ip4 = node->ip4,
-                            .ip6 = node->ip6,
-                            .no_ip4 = node->no_ip4,
-                            .no_ip6 = node->no_ip6,
-                            .port = node->derp_port ? node->derp_port : DERP_PORT,
-                            .timeout_ms = DERP_TIMEOUT_MS,
-                            .tls = true,
-                            .sni = node->host,
-                            .verify_name = node->host};
-    if (strncmp(node->cert_name, PIN_PREFIX, sizeof PIN_PREFIX - 1) == 0) {
-        const char *hex = node->cert_name + sizeof PIN_PREFIX - 1;
-        /* A pin that cannot be read must not turn into "no pin": no certificate has this hash. */
-        if (!ml_hex_parse(hex, strlen(hex), s->pin, sizeof s->pin)) {
-            memset(s->pin, 0, sizeof s->pin);
-        }
-        out->pin_sha256 = s->pin;
-        out->verify_name = NULL;
-    } else if (node->cert_name[0]) {
-        out->verify_name = node->cert_name;
-    }
-    out->no_verify = ml->is_insecure_ok && node->is_insecure_for_tests;
+    core_relay_dial(ml, node, s->pin, out);
+    out->id = CORE_STREAM_ID(CORE_STREAM_DERP, ((uint32_t)s->generation << 8) | slot);
     struct ml_writer w = ml_writer_of((uint8_t *)s->host_header, sizeof s->host_header);
-    ml_write_str(&w, node->host);
-    if (out->port != DERP_PORT) {
-        ml_write_str(&w, ":");
-        ml_write_dec(&w, out->port);
-    }
+    core_write_relay_host(&w, node);
     ml_write_end_str(&w);
     return true;
 }
@@ -311,7 +326,7 @@ bool core_poll_stream(struct ml_engine *ml, ml_time now, ml_output *out)
             return true;
         }
     }
-    return false;
+    return core_latency_poll(ml, now, out);
 }
 
 void ml_handle_stream_opened(ml_engine *ml, ml_time now, ml_stream_id id, const ml_stream_info *info)
@@ -322,6 +337,10 @@ void ml_handle_stream_opened(ml_engine *ml, ml_time now, ml_stream_id id, const 
     }
     if (CORE_STREAM_OWNER(id) == CORE_STREAM_CONTROL) {
         ml_control_on_opened(&ml->control, now, CORE_STREAM_LOCAL(id));
+        return;
+    }
+    if (CORE_STREAM_OWNER(id) == CORE_STREAM_LATENCY) {
+        core_latency_opened(ml, now, CORE_STREAM_LOCAL(id));
         return;
     }
     struct core_derp_stream *s = derp_stream_of(ml, CORE_STREAM_LOCAL(id), &slot);
@@ -349,6 +368,11 @@ void ml_handle_stream_data(ml_engine *ml, ml_time now, ml_stream_id id, const ui
         const struct ml_delta_sink sink = {.fn = core_apply, .ctx = &ctx};
         ml_control_on_data(&ml->control, now, CORE_STREAM_LOCAL(id), buf, len, used, &sink);
         core_drain_control(ml, now);
+        return;
+    }
+    if (CORE_STREAM_OWNER(id) == CORE_STREAM_LATENCY) {
+        core_latency_data(ml, now, CORE_STREAM_LOCAL(id), buf, len);
+        *used = len;
         return;
     }
     struct core_derp_stream *s = derp_stream_of(ml, CORE_STREAM_LOCAL(id), &slot);
@@ -386,6 +410,10 @@ void ml_handle_stream_closed(ml_engine *ml, ml_time now, ml_stream_id id, ml_clo
         core_drain_control(ml, now);
         return;
     }
+    if (CORE_STREAM_OWNER(id) == CORE_STREAM_LATENCY) {
+        core_latency_closed(ml, now, CORE_STREAM_LOCAL(id));
+        return;
+    }
     struct core_derp_stream *s = derp_stream_of(ml, CORE_STREAM_LOCAL(id), &slot);
     if (!s) {
         core_count(ml, ML_DROP_STREAM_STALE);
@@ -409,6 +437,9 @@ size_t ml_stream_tx_peek(const ml_engine *ml, ml_stream_id id, const uint8_t **b
     if (CORE_STREAM_OWNER(id) == CORE_STREAM_CONTROL) {
         return ml_control_tx_peek(&ml->control, local, buf);
     }
+    if (CORE_STREAM_OWNER(id) == CORE_STREAM_LATENCY) {
+        return core_latency_tx_peek(ml, local, buf);
+    }
     unsigned slot = local & 0xffU;
     if (slot >= ml->max_derp || !ml->derp_streams[slot].is_open ||
         ml->derp_streams[slot].generation != (uint16_t)(local >> 8)) {
@@ -425,6 +456,8 @@ void ml_stream_tx_done(ml_engine *ml, ml_time now, ml_stream_id id, size_t n)
     }
     if (CORE_STREAM_OWNER(id) == CORE_STREAM_CONTROL) {
         ml_control_tx_done(&ml->control, now, CORE_STREAM_LOCAL(id), n);
+    } else if (CORE_STREAM_OWNER(id) == CORE_STREAM_LATENCY) {
+        core_latency_tx_done(ml, CORE_STREAM_LOCAL(id), n);
     } else if (derp_stream_of(ml, CORE_STREAM_LOCAL(id), &slot)) {
         ml_derp_pool_tx_done(&ml->derp, slot, n);
     }

@@ -6,7 +6,8 @@
  *     family, 200 ms apart (incremental: 1.2 x the last latency);
  *   - a try that can teach nothing is left out: its region answered over that family, or over the other one while what this
  *     family is for (IPv4: does the mapping vary, IPv6: does it work at all) is known;
- *   - the third region heard ends the report after the slowest latency so far, twice that for a full one; 3 s end it anyway.
+ *   - the third region heard ends the report after the slowest latency so far, twice that for a full one; 3 s end it anyway;
+ *   - a full report without any answer goes on over HTTPS: one region at a time, 3 s each, 6 s together.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -17,6 +18,8 @@
 #define STUN_PHASE       ML_SEC(3)
 #define FULL_EVERY       ML_SEC(5 * 60)
 #define FULL_EVERY_IDLE  ML_SEC(30 * 60)
+#define HTTP_PHASE       ML_SEC(6)
+#define HTTP_EACH        ML_SEC(3)
 #define RETRY_AFTER      ML_MSEC(200)
 #define PROBE_YIELDS     ML_MSEC(600) /* a silent probe this old gives its place when all are taken */
 #define PERIODIC_MIN     ML_SEC(20)
@@ -99,6 +102,7 @@ void ml_netcheck_set_regions(struct ml_netcheck *n, ml_time now, const struct ml
     bool was_running = n->is_running, was_full = n->is_full;
     stop_probes(n);
     n->is_running = false;
+    n->http_region = 0;
     n->map = map;
     n->score_milli = score_milli;
     for (uint16_t i = 0; i < n->region_count;) {
@@ -143,6 +147,11 @@ void ml_netcheck_set_home(struct ml_netcheck *n, uint16_t region)
 void ml_netcheck_set_disabled(struct ml_netcheck *n, bool is_disabled)
 {
     n->is_disabled = is_disabled;
+}
+
+void ml_netcheck_set_http(struct ml_netcheck *n, bool is_possible)
+{
+    n->is_http_ok = is_possible;
 }
 
 /* ---- When ---- */
@@ -237,13 +246,16 @@ static void begin(struct ml_netcheck *n, ml_time now, bool full)
     n->next_at = ML_NEVER;
     n->is_full = full || full_is_due(n, now);
     n->heard_count = 0;
+    n->is_http = false;
+    n->http_region = 0;
     ml_zero(&n->now);
     memset(n->mappings, 0, sizeof n->mappings);
     for (size_t i = 0; i < n->region_count; i++) {
         struct ml_netcheck_region *r = &n->regions[i];
         r->tries4 = r->tries6 = r->plan4 = r->plan6 = 0;
         r->is_heard4 = r->is_heard6 = false;
-        r->now4_us = r->now6_us = 0;
+        r->now4_us = r->now6_us = r->now_http_us = 0;
+        r->is_http_tried = false;
         if (n->is_full && !n->is_disabled) {
             plan(n, r);
         }
@@ -343,7 +355,7 @@ static void open_due(struct ml_netcheck *n, ml_time now)
 
 bool ml_netcheck_poll_send(struct ml_netcheck *n, ml_time now, uint8_t out[ML_STUN_REQUEST_LEN], ml_addr *dst)
 {
-    if (!n->is_running) {
+    if (!n->is_running || n->is_http) {
         return false;
     }
     open_due(n, now);
@@ -361,7 +373,7 @@ bool ml_netcheck_poll_send(struct ml_netcheck *n, ml_time now, uint8_t out[ML_ST
 
 bool ml_netcheck_poll_resolve(struct ml_netcheck *n, ml_time now, uint32_t *token, const char **host)
 {
-    if (!n->is_running) {
+    if (!n->is_running || n->is_http) {
         return false;
     }
     open_due(n, now);
@@ -478,6 +490,86 @@ void ml_netcheck_on_stun(struct ml_netcheck *n, ml_time now, const uint8_t *buf,
     ml_netcheck_on_time(n, now);
 }
 
+/* ---- HTTPS ---- */
+
+static bool may_ask_http(const struct ml_netcheck *n, const struct ml_netcheck_region *r)
+{
+    const struct ml_derp_region *m = map_of(n, r);
+    if (r->is_http_tried || m->no_measure_no_home || (m->avoid && r->id != n->report.home_region)) {
+        return false;
+    }
+    for (int i = 0; i < m->node_count; i++) {
+        if (!m->nodes[i].is_stun_only) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The home, else the region that was fastest lately, else any: from a place of our own on, so that not all nodes ask the first. */
+static struct ml_netcheck_region *pick_http(struct ml_netcheck *n, ml_time now)
+{
+    struct ml_netcheck_region *best = ml_netcheck_region_find(n, n->report.home_region);
+    if (best && may_ask_http(n, best)) {
+        return best;
+    }
+    uint32_t best_us = 0;
+    best = NULL;
+    for (size_t k = 0; k < n->region_count; k++) {
+        struct ml_netcheck_region *r = &n->regions[(n->random_pick + k) % n->region_count];
+        uint32_t us = ml_netcheck_recent(r, now);
+        if (may_ask_http(n, r) && (!best || (us && (!best_us || us < best_us)))) {
+            best = r;
+            best_us = us;
+        }
+    }
+    return best;
+}
+
+/* Goes on to the next region. False: that was all. */
+static bool next_http(struct ml_netcheck *n, ml_time now)
+{
+    struct ml_netcheck_region *r = n->http_left ? pick_http(n, now) : NULL;
+    n->http_region = 0;
+    if (!r || now >= n->stop_at) {
+        return false;
+    }
+    n->http_left--;
+    n->http_region = r->id;
+    n->http_until = now + HTTP_EACH < n->stop_at ? now + HTTP_EACH : n->stop_at;
+    r->is_http_tried = true;
+    return true;
+}
+
+/* The STUN phase is over. True when HTTPS takes its place. */
+static bool begin_http(struct ml_netcheck *n, ml_time now)
+{
+    if (n->is_http || !n->is_http_ok || n->is_disabled || !n->is_full || n->now.udp) {
+        return false;
+    }
+    stop_probes(n);
+    n->is_http = true;
+    n->http_left = ML_NETCHECK_HTTP;
+    n->stop_at = now + HTTP_PHASE;
+    return next_http(n, now);
+}
+
+uint16_t ml_netcheck_http_region(const struct ml_netcheck *n)
+{
+    return n->is_running ? n->http_region : 0;
+}
+
+void ml_netcheck_on_http(struct ml_netcheck *n, ml_time now, uint16_t region, ml_time took)
+{
+    struct ml_netcheck_region *r = ml_netcheck_region_find(n, region);
+    if (!n->is_running || region == 0 || region != n->http_region || !r) {
+        return;
+    }
+    r->now_http_us = took < UINT32_MAX ? (uint32_t)took : UINT32_MAX;
+    n->http_until = now;
+    ml_netcheck_on_time(n, now);
+}
+
 /* ---- End ---- */
 
 static void conclude(struct ml_netcheck *n, ml_time now)
@@ -509,7 +601,8 @@ static void finish(struct ml_netcheck *n, ml_time now)
 {
     stop_probes(n);
     conclude(n, now);
-    n->is_running = false;
+    n->is_running = n->is_http = false;
+    n->http_region = 0;
     n->is_report_ready = true;
     n->ended_at = now;
     if (n->is_full) {
@@ -521,6 +614,9 @@ static void finish(struct ml_netcheck *n, ml_time now)
 
 static bool has_work(const struct ml_netcheck *n)
 {
+    if (n->is_http) {
+        return n->http_region != 0;
+    }
     for (size_t i = 0; i < ML_NETCHECK_PROBES; i++) {
         if (n->probes[i].state != PROBE_FREE) {
             return true;
@@ -536,7 +632,10 @@ static bool has_work(const struct ml_netcheck *n)
 
 void ml_netcheck_on_time(struct ml_netcheck *n, ml_time now)
 {
-    if (n->is_running && (now >= n->stop_at || !has_work(n))) {
+    if (n->is_http && n->http_region && now >= n->http_until) {
+        (void)next_http(n, now);
+    }
+    if (n->is_running && (now >= n->stop_at || !has_work(n)) && !begin_http(n, now)) {
         finish(n, now);
     }
     if (n->is_running) {
@@ -560,6 +659,9 @@ ml_time ml_netcheck_deadline(const struct ml_netcheck *n)
     if (!has_work(n)) {
         return n->started_at; /* nothing to measure: the report can end at once */
     }
+    if (n->is_http) {
+        return n->http_until;
+    }
     ml_time first = n->stop_at, room_at = ML_NEVER;
     for (size_t i = 0; i < ML_NETCHECK_PROBES; i++) {
         const struct ml_netcheck_probe *b = &n->probes[i];
@@ -576,6 +678,17 @@ ml_time ml_netcheck_deadline(const struct ml_netcheck *n)
         }
     }
     return first;
+}
+
+bool ml_netcheck_get_early_facts(const struct ml_netcheck *n, struct ml_endpoint_facts *out)
+{
+    if (!n->is_running || !(n->has_ip4 ? n->now.ip4 : n->now.ip6)) {
+        return false;
+    }
+    *out = n->now.facts;
+    out->mapping_varies = n->now.mapping_varies == ML_TRI_TRUE || n->report.mapping_varies == ML_TRI_TRUE;
+    out->fixed_port = n->fixed_port;
+    return true;
 }
 
 bool ml_netcheck_poll_report(struct ml_netcheck *n, struct ml_netcheck_report *out)

@@ -5,8 +5,11 @@
  * Rules 2, 3, 5, 6 and 7 of 6.4 as written there; rule 1 over the best and the newest latency of the last 5 min 5 s; no
  * forced region. Owns no socket: requests are polled and must leave from the WireGuard socket (D40).
  *
- * Not here: HTTPS and ICMP latency when UDP is blocked, captive portals. Without any STUN answer the home is kept (rules 5,
- * 6) and, when there is none, one is picked at random.
+ * When no server of a full report answers, UDP is taken to be blocked, and up to ML_NETCHECK_HTTP regions are asked over HTTPS
+ * one after another: the home, then those that were fast, then any. The exchange itself is the caller's. When nothing answers
+ * there either, the home is kept (rules 5, 6), or one is picked at random when there is none.
+ *
+ * Not here: ICMP latency, captive portals.
  *
  * What gives way when full: probes beyond ML_NETCHECK_PROBES wait for a free one; regions beyond the array are not measured.
  *
@@ -21,6 +24,7 @@
 #include "stun/stun_query.h"
 
 #define ML_NETCHECK_PROBES   32 /* outstanding STUN requests, about 72 bytes each */
+#define ML_NETCHECK_HTTP     3  /* regions asked over HTTPS in one report */
 #define ML_NETCHECK_MAPPINGS 4  /* distinct IPv4 mappings told apart in one report */
 
 /** What is kept of one region. Caller's array, one for each region of the DERP map. */
@@ -30,7 +34,9 @@ struct ml_netcheck_region {
     uint8_t tries4, tries6; /* sent in this report */
     uint8_t plan4, plan6;   /* to be sent in this report */
     bool is_heard4, is_heard6;
+    bool is_http_tried;        /* in this report */
     uint32_t now4_us, now6_us; /* lowest of this report, 0 = none */
+    uint32_t now_http_us;      /* likewise, over HTTPS */
     uint32_t best_us;          /* lowest of the last 5 min 5 s, 0 = none */
     uint32_t last_us;          /* newest */
     ml_time best_at, last_at;
@@ -65,6 +71,11 @@ struct ml_netcheck {
     uint32_t random_pick; /* same random region for the life of the engine */
     uint16_t fixed_port;
     bool has_ip4, has_ip6, has_key_and_peers, is_in_map_poll, is_disabled;
+    bool is_http_ok; /* the caller can ask over HTTPS */
+    bool is_http;    /* this report has come to that */
+    uint8_t http_left;
+    uint16_t http_region; /* being asked, 0 = none */
+    ml_time http_until;   /* its time is up */
     bool is_running, is_full, is_report_ready, is_start_wanted, is_full_wanted, has_full, has_told;
     ml_time started_at, ended_at, last_full_at, stop_at, activity_at, next_at;
     struct ml_netcheck_report told; /* what netinfo_changed compares with */
@@ -107,6 +118,9 @@ void ml_netcheck_set_home(struct ml_netcheck *n, uint16_t region);
 /** @brief no_stun: reports end at once and say only which home to keep or pick. */
 void ml_netcheck_set_disabled(struct ml_netcheck *n, bool is_disabled);
 
+/** @brief The caller can measure a relay over HTTPS: see ml_netcheck_http_region(). */
+void ml_netcheck_set_http(struct ml_netcheck *n, bool is_possible);
+
 /** @brief Tunnel traffic in either direction: keeps the periodic measurement going for 45 s. */
 void ml_netcheck_note_activity(struct ml_netcheck *n, ml_time now);
 /** @brief A frame came from the relay of this region. */
@@ -125,8 +139,22 @@ bool ml_netcheck_poll_resolve(struct ml_netcheck *n, ml_time now, uint32_t *toke
 /** @brief Addresses of that name, none when it does not resolve. Stale tokens are ignored. */
 void ml_netcheck_on_resolved(struct ml_netcheck *n, ml_time now, uint32_t token, const ml_ip *ips, size_t count);
 
+/**
+ * @brief The region to ask over HTTPS now, 0 for none; look again after each call. An exchange with another one is to be given
+ * up. `GET /derp/latency-check` on an open TLS connection; its time counts from the request to the head of a 2xx answer.
+ */
+uint16_t ml_netcheck_http_region(const struct ml_netcheck *n);
+/** @brief How that ended. @param took  0: no answer, or not a good one. */
+void ml_netcheck_on_http(struct ml_netcheck *n, ml_time now, uint16_t region, ml_time took);
+
 /** @brief A datagram of class STUN. @p drop says why when it was of no use. */
 void ml_netcheck_on_stun(struct ml_netcheck *n, ml_time now, const uint8_t *buf, size_t len, enum ml_drop *drop);
+
+/**
+ * @brief What the running measurement knows of our addresses so far. False: none is running, or it has no answer yet.
+ * Whether the mapping varies is taken from the last report until this one ends.
+ */
+bool ml_netcheck_get_early_facts(const struct ml_netcheck *n, struct ml_endpoint_facts *out);
 
 /** @brief True once for each finished measurement. The report stays readable in n->report. */
 bool ml_netcheck_poll_report(struct ml_netcheck *n, struct ml_netcheck_report *out);

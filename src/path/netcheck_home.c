@@ -19,7 +19,10 @@ uint32_t ml_netcheck_now(const struct ml_netcheck_region *r)
     if (r->now4_us && r->now6_us) {
         return r->now4_us < r->now6_us ? r->now4_us : r->now6_us;
     }
-    return r->now4_us ? r->now4_us : r->now6_us;
+    if (r->now4_us || r->now6_us) {
+        return r->now4_us ? r->now4_us : r->now6_us;
+    }
+    return r->now_http_us;
 }
 
 uint32_t ml_netcheck_recent(const struct ml_netcheck_region *r, ml_time now)

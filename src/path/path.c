@@ -65,6 +65,15 @@ void ml_path_set_facts(struct ml_path *p, ml_time now, const struct ml_endpoint_
     ml_endpoints_set_facts(&p->ep, now, facts);
 }
 
+bool ml_path_is_waiting_for_facts(const struct ml_path *p, ml_time now)
+{
+    bool is_waiting = false;
+    for (size_t i = 0; i < p->peer_count; i++) {
+        is_waiting = is_waiting || p->peers[i].is_cmm_wanted;
+    }
+    return is_waiting && !p->cfg.no_stun && !ml_endpoints_is_fresh(&p->ep, now);
+}
+
 bool ml_path_take_stun_wanted(struct ml_path *p)
 {
     bool is_wanted = p->is_stun_wanted;

@@ -175,6 +175,8 @@ const ml_disco_key *ml_path_disco_key(const struct ml_path *p);
 void ml_path_set_local_addrs(struct ml_path *p, const ml_addr *addrs, size_t count);
 /** @brief A measurement ended: hand in its facts (ml_netcheck_report.facts). Call-me-maybes that waited for it go out. */
 void ml_path_set_facts(struct ml_path *p, ml_time now, const struct ml_endpoint_facts *facts);
+/** @brief True while a call-me-maybe waits for fresh endpoints: the first address that a measurement finds is enough for it. */
+bool ml_path_is_waiting_for_facts(const struct ml_path *p, ml_time now);
 /** @brief True once when a call-me-maybe waits for fresh endpoints: start a netcheck. */
 bool ml_path_take_stun_wanted(struct ml_path *p);
 

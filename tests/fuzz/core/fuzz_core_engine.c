@@ -118,7 +118,7 @@ static void random_delta(struct input *in, struct world *w, unsigned i)
 static void random_stream(struct input *in, struct world *w, unsigned i)
 {
     uint8_t buf[256];
-    ml_stream_id id = CORE_STREAM_ID(1 + (next(in) & 1U), ((uint32_t)next(in) << 8) | (next(in) & 3U));
+    ml_stream_id id = CORE_STREAM_ID(1 + next(in) % 3U, ((uint32_t)next(in) << 8) | (next(in) & 3U));
     const ml_stream_info info = {0};
     size_t used = 0;
     switch (next(in) & 3U) {

@@ -403,9 +403,123 @@ static void disabled_stun_ends_at_once_with_a_home(void **state)
     assert_true(r.home_region != 0 && !r.udp);
 }
 
+/* Runs a measurement in which nothing answers over UDP, and regions answer over HTTPS after http_latency (0 = never). */
+static ml_time http_latency[REGIONS];
+static size_t http_asked[REGIONS];
+static struct ml_netcheck_report run_http(bool full)
+{
+    struct ml_netcheck_report report;
+    ml_time started = now;
+    memset(http_asked, 0, sizeof http_asked);
+    ml_netcheck_start(&n, now, full);
+    for (uint16_t asking = 0;;) {
+        ml_netcheck_on_time(&n, now);
+        if (ml_netcheck_poll_report(&n, &report)) {
+            assert_true(now - started <= ML_SEC(9));
+            return report;
+        }
+        send_all();
+        uint16_t region = ml_netcheck_http_region(&n);
+        ml_time next = ml_netcheck_deadline(&n);
+        if (region && region != asking) {
+            http_asked[region - 1]++;
+            asking = region;
+            if (http_latency[region - 1] && now + http_latency[region - 1] < next) {
+                now += http_latency[region - 1];
+                ml_netcheck_on_http(&n, now, region, http_latency[region - 1]);
+                continue;
+            }
+        }
+        now = next > now ? next : now;
+    }
+}
+
+static void setup_http(void)
+{
+    memset(latency, 0, sizeof latency);
+    for (size_t i = 0; i < REGIONS; i++) {
+        http_latency[i] = ML_MSEC(100 * (i + 1));
+    }
+    ml_netcheck_set_http(&n, true);
+}
+
+static void D43_without_any_stun_answer_https_supplies_a_home(void **state)
+{
+    (void)state;
+    setup_http();
+    struct ml_netcheck_report r = run_http(true);
+    size_t total = 0, best = 0;
+    for (size_t i = REGIONS; i-- > 0;) {
+        total += http_asked[i];
+        best = http_asked[i] ? i + 1 : best;
+    }
+    assert_int_equal(total, ML_NETCHECK_HTTP);
+    assert_int_equal(r.home_region, best); /* the fastest of those asked */
+    assert_false(r.udp || r.ip4 || ml_ip_is_set(&r.facts.global4.ip));
+    assert_int_equal(ml_netcheck_latency(&n, now, (uint16_t)best), ML_MSEC(100 * best));
+}
+
+static void D43_with_nothing_reachable_the_previous_home_is_kept(void **state)
+{
+    (void)state;
+    run(true);
+    uint16_t home = n.report.home_region;
+    assert_int_equal(home, 1);
+    setup_http();
+    memset(http_latency, 0, sizeof http_latency);
+    now += ML_SEC(3600);
+    struct ml_netcheck_report r = run_http(true);
+    assert_int_equal(r.home_region, home);
+    assert_int_equal(http_asked[home - 1], 1); /* it is the first to be asked */
+    assert_false(r.home_changed);
+}
+
+static void D44_no_measure_no_home_regions_are_not_asked_over_https(void **state)
+{
+    (void)state;
+    setup_http();
+    map[0].no_measure_no_home = map[1].no_measure_no_home = map[2].no_measure_no_home = true;
+    map[3].nodes[0].is_stun_only = true;
+    struct ml_netcheck_report r = run_http(true);
+    assert_int_equal(r.home_region, 5);
+    assert_true(!http_asked[0] && !http_asked[1] && !http_asked[2] && !http_asked[3]);
+}
+
+static void an_incremental_report_asks_nobody_over_https(void **state)
+{
+    (void)state;
+    run(true);
+    setup_http();
+    run_http(false);
+    for (size_t i = 0; i < REGIONS; i++) {
+        assert_int_equal(http_asked[i], 0);
+    }
+}
+
+static void a_silent_relay_does_not_keep_the_next_ones_from_being_asked(void **state)
+{
+    (void)state;
+    run(true);
+    setup_http();
+    http_latency[0] = 0; /* the home */
+    now += ML_SEC(3600);
+    struct ml_netcheck_report r = run_http(true);
+    assert_int_equal(http_asked[0], 1);
+    assert_true(r.home_region != 1);
+    /* What comes for a region that is not asked any more counts for nothing. */
+    ml_netcheck_start(&n, now, true);
+    ml_netcheck_on_http(&n, now, 1, ML_MSEC(1));
+    assert_int_equal(n.regions[0].now_http_us, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(D43_without_any_stun_answer_https_supplies_a_home, setup),
+        cmocka_unit_test_setup(D43_with_nothing_reachable_the_previous_home_is_kept, setup),
+        cmocka_unit_test_setup(D44_no_measure_no_home_regions_are_not_asked_over_https, setup),
+        cmocka_unit_test_setup(an_incremental_report_asks_nobody_over_https, setup),
+        cmocka_unit_test_setup(a_silent_relay_does_not_keep_the_next_ones_from_being_asked, setup),
         cmocka_unit_test_setup(the_fastest_region_becomes_home_and_our_address_is_learned, setup),
         cmocka_unit_test_setup(a_report_ends_after_the_third_region_and_twice_its_latency, setup),
         cmocka_unit_test_setup(silent_regions_get_one_retry_after_200_ms_and_3_s_end_it, setup),
