@@ -499,6 +499,23 @@ static void goaway_returns_unprocessed_requests_and_lets_the_others_finish(void 
     assert_false(ml_h2_can_request(&s.c));
 }
 
+/* 6.8: the first step of a shutdown names 2^31-1; requests in progress go on, one not sent yet will not go out any more. */
+static void goaway_with_the_highest_stream_returns_only_what_was_not_sent(void **state)
+{
+    (void)state;
+    struct script s;
+    script_open(&s, 0);
+    get(&s);
+    SENT(&s, "headers 1 end");
+    assert_int_equal(get(&s), 3);
+    serve(&s, FRAME("000008", "07", "00", "00000000") "7fffffff"
+                                                      "00000000");
+    EVENTS(&s, "reset 3 7 retry, goaway 0");
+    SENT(&s, "");
+    serve(&s, HEAD_200_END("00000001"));
+    EVENTS(&s, "head 1 200, end 1");
+}
+
 static void a_request_cancelled_before_it_was_sent_leaves_no_trace(void **state)
 {
     (void)state;
@@ -664,6 +681,7 @@ int main(void)
         cmocka_unit_test(max_concurrent_streams_bounds_new_requests),
         cmocka_unit_test(rst_stream_of_one_leaves_the_others_working),
         cmocka_unit_test(goaway_returns_unprocessed_requests_and_lets_the_others_finish),
+        cmocka_unit_test(goaway_with_the_highest_stream_returns_only_what_was_not_sent),
         cmocka_unit_test(a_request_cancelled_before_it_was_sent_leaves_no_trace),
         cmocka_unit_test(a_cancelled_stream_says_so_once_and_ignores_what_is_on_the_way),
         cmocka_unit_test(no_event_follows_the_cancelling_of_a_stream_that_has_just_ended),
