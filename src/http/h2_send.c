@@ -2,7 +2,7 @@
  * The sending side of the HTTP/2 client connection: what poll_tx() yields, most urgent first. See h2_conn.h.
  *
  * Order: preface and SETTINGS; GOAWAY after a fatal error (and then nothing); acknowledgements; RST_STREAM; WINDOW_UPDATE;
- * HEADERS in the order of stream ids; DATA, one stream after the other in turns of one frame. Header fields are written as
+ * HEADERS in the order of stream ids; DATA, one frame of each stream as far as there is room. Header fields are written as
  * static indexes and literals without indexing, so the server keeps no state for us.
  *
  * SPDX-License-Identifier: MIT
