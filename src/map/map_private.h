@@ -18,6 +18,10 @@ void ml_map_index_add(struct ml_map *m, enum ml_map_field field, uint16_t slot);
 void ml_map_index_remove(struct ml_map *m, enum ml_map_field field, uint16_t slot);
 bool ml_map_index_check(const struct ml_map *m);
 
+/* Notes a key or address of a peer that is left out; false when it was noted before (or looks so). */
+bool ml_map_hint_add(struct ml_map *m, const uint8_t *bytes, unsigned len);
+void ml_map_hint_clear(struct ml_map *m);
+
 /* Gives a peer this name, or none when there is no room (counted). */
 void ml_map_name_set(struct ml_map *m, uint16_t slot, const char *name);
 void ml_map_name_remove(struct ml_map *m, uint16_t slot);

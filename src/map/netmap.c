@@ -7,7 +7,7 @@
 
 #include "map/map_private.h"
 
-enum { NAME_BYTES_PER_PEER = 32, NAME_BYTES_SHARED = 256, MAX_EXTRAS = 16384, PEERS_PER_EXTRA = 8 };
+enum { NAME_BYTES_PER_PEER = 32, NAME_BYTES_SHARED = 256, MAX_EXTRAS = 16384, PEERS_PER_EXTRA = 8, HINT_BYTES_PER_PEER = 4 };
 
 static const char os_names[][8] = {"",        "linux",   "windows", "macOS",   "iOS", "android",
                                    "freebsd", "openbsd", "tvOS",    "illumos", "js",  "esp32"};
@@ -19,7 +19,8 @@ _Static_assert(sizeof(struct ml_peer) <= 200, "budget of a peer at rest");
 struct layout {
     uint32_t cells, ip_cells, name_bytes;
     uint16_t extras;
-    size_t extras_at, by_id_at, key_at, disco_at, ip_at, names_at, total;
+    uint32_t hint_bytes;
+    size_t extras_at, by_id_at, key_at, disco_at, ip_at, hints_at, names_at, total;
 };
 
 static uint32_t power_of_two_above(uint32_t n)
@@ -35,7 +36,8 @@ static bool get_layout(const struct ml_map_cfg *cfg, struct layout *l)
 {
     uint32_t n = cfg->max_peers;
 
-    if (n == 0 || n > ML_MAP_MAX_PEERS || cfg->max_extras > MAX_EXTRAS || cfg->name_bytes > UINT32_C(1) << 28) {
+    if (n == 0 || n > ML_MAP_MAX_PEERS || cfg->max_extras > MAX_EXTRAS || cfg->name_bytes > UINT32_C(1) << 28 ||
+        cfg->hint_bytes > UINT32_C(1) << 24 || (cfg->hint_bytes & (cfg->hint_bytes - 1))) {
         return false;
     }
     l->extras = cfg->max_extras ? cfg->max_extras : (uint16_t)(n / PEERS_PER_EXTRA);
@@ -48,7 +50,9 @@ static bool get_layout(const struct ml_map_cfg *cfg, struct layout *l)
     l->key_at = l->by_id_at + n * sizeof(uint16_t);
     l->disco_at = l->key_at + l->cells * sizeof(uint16_t);
     l->ip_at = l->disco_at + l->cells * sizeof(uint16_t);
-    l->names_at = l->ip_at + l->ip_cells * sizeof(uint16_t);
+    l->hints_at = l->ip_at + l->ip_cells * sizeof(uint16_t);
+    l->hint_bytes = cfg->hint_bytes ? cfg->hint_bytes : power_of_two_above(HINT_BYTES_PER_PEER * (n < 32 ? 32 : n));
+    l->names_at = l->hints_at + l->hint_bytes;
     l->total = l->names_at + l->name_bytes;
     return true;
 }
@@ -78,6 +82,8 @@ void ml_map_init(struct ml_map *m, const struct ml_map_cfg *cfg, void *mem)
     m->ip_index = (struct ml_map_index){.cell = (void *)(base + l.ip_at), .mask = l.ip_cells - 1};
     m->t.ip_index = m->ip_index.cell;
     m->t.ip_mask = m->ip_index.mask;
+    m->hints = base + l.hints_at;
+    m->hint_mask = l.hint_bytes * 8 - 1;
     m->names = base + l.names_at;
     m->name_cap = l.name_bytes;
     ml_map_clear(m);
@@ -102,13 +108,14 @@ void ml_map_clear(struct ml_map *m)
     m->name_free = 0;
     m->peer_count = 0;
     m->unsigned_count = 0;
+    ml_map_hint_clear(m);
     m->omitted = 0;
+    m->next_need = ML_NEED_NONE;
     m->free_slot = 0;
     m->is_full_list = false;
     m->is_sweeping = false;
     m->is_first = false;
     m->is_replaced = false;
-    m->unnamed = 0;
 }
 
 /* ---- Order of ids ---- */
@@ -248,39 +255,103 @@ static void remove_peer(struct ml_map *m, uint16_t slot, struct ml_map_change *c
         ml_map_extras_set(m, slot, NULL, 0);
     }
     m->unsigned_count -= (p->flags & ML_PEER_IS_UNSIGNED) != 0;
-    m->unnamed -= m->is_full_list && !(p->flags & ML_PEER_MARK_NAMED);
     m->peer_count--;
     memmove(&m->by_id[at], &m->by_id[at + 1], (size_t)(m->peer_count - at) * sizeof m->by_id[0]);
     ml_zero(p);
     m->free_slot = slot < m->free_slot ? slot : m->free_slot;
 }
 
-/* Who leaves for a peer with this id, in a full table: one that the full list has not named, else the highest id. */
+enum { NEED_SHIFT = 11 };
+_Static_assert(ML_NEED_LIVE << NEED_SHIFT == ML_PEER_NEED, "every need has a value in the flags");
+
+static enum ml_map_need need_of(const struct ml_peer *p)
+{
+    return (enum ml_map_need)((p->flags & ML_PEER_NEED) >> NEED_SHIFT);
+}
+
+static void put_need(struct ml_peer *p, enum ml_map_need need)
+{
+    p->flags = (uint16_t)((p->flags & ~ML_PEER_NEED) | (unsigned)need << NEED_SHIFT);
+}
+
+void ml_map_set_need(struct ml_map *m, uint16_t slot, enum ml_map_need need)
+{
+    if (ml_map_peer(m, slot)) {
+        put_need(&m->t.peers[slot], need);
+    }
+}
+
+enum ml_map_need ml_map_need_of(const struct ml_map *m, uint16_t slot)
+{
+    const struct ml_peer *p = ml_map_peer(m, slot);
+    return p ? need_of(p) : ML_NEED_NONE;
+}
+
+/* Whether @p a leaves before @p b: needed less, or as much but not named by the full list, or else the higher id. */
+static bool leaves_before(const struct ml_map *m, const struct ml_peer *a, const struct ml_peer *b)
+{
+    if (need_of(a) != need_of(b)) {
+        return need_of(a) < need_of(b);
+    }
+    bool is_a_named = !m->is_full_list || (a->flags & ML_PEER_MARK_NAMED);
+    bool is_b_named = !m->is_full_list || (b->flags & ML_PEER_MARK_NAMED);
+    return is_a_named != is_b_named ? is_b_named : a->id > b->id;
+}
+
+/* Who leaves a full table for a newcomer; ML_PEER_NONE when all that are there come before it. */
 static uint16_t find_victim(const struct ml_map *m, uint64_t id)
 {
-    if (m->is_full_list && m->unnamed) {
-        for (uint16_t i = m->peer_count; i-- > 0;) {
-            if (!(m->t.peers[m->by_id[i]].flags & ML_PEER_MARK_NAMED)) {
-                return m->by_id[i];
-            }
+    const struct ml_peer newcomer = {.id = id, .flags = (uint16_t)(m->next_need << NEED_SHIFT | ML_PEER_MARK_NAMED)};
+    uint16_t worst = m->by_id[m->peer_count - 1];
+    for (uint16_t i = m->peer_count; i-- > 0;) {
+        if (leaves_before(m, &m->t.peers[m->by_id[i]], &m->t.peers[worst])) {
+            worst = m->by_id[i];
         }
     }
-    uint16_t last = m->by_id[m->peer_count - 1];
-    return m->t.peers[last].id > id ? last : ML_PEER_NONE;
+    bool is_fixed = need_of(&m->t.peers[worst]) == ML_NEED_LIVE;
+    return !is_fixed && leaves_before(m, &m->t.peers[worst], &newcomer) ? worst : ML_PEER_NONE;
+}
+
+/* Remembers a peer that has no slot (any more). */
+static void leave_out(struct ml_map *m, const ml_node_key *key, const ml_ip *ip4, const ml_ip *ip6)
+{
+    bool is_new = ml_map_hint_add(m, key->b, sizeof key->b);
+    if (ml_ip_is_set(ip4)) {
+        ml_map_hint_add(m, ip4->b, sizeof ip4->b);
+    }
+    if (ml_ip_is_set(ip6)) {
+        ml_map_hint_add(m, ip6->b, sizeof ip6->b);
+    }
+    if (m->is_full_list || is_new || m->omitted == 0) {
+        m->omitted++; /* once for each peer, not once for each word about it */
+    }
+    m->counts.peer_over_limit++;
+}
+
+static void leave_out_node(struct ml_map *m, const struct ml_node *n)
+{
+    ml_ip ip4 = {{0}};
+    ml_ip ip6 = {{0}};
+    for (uint8_t i = n->address_count; i-- > 0;) {
+        *(ml_ip_is4(&n->addresses[i].ip) ? &ip4 : &ip6) = n->addresses[i].ip;
+    }
+    leave_out(m, &n->key, &ip4, &ip6);
 }
 
 /* A slot for a new peer, entered in the order of ids; ML_PEER_NONE when it has to stay out. */
-static uint16_t take_slot(struct ml_map *m, uint64_t id, struct ml_map_change *c)
+static uint16_t take_slot(struct ml_map *m, const struct ml_node *n, struct ml_map_change *c)
 {
     if (m->peer_count == m->t.slot_count) {
-        uint16_t victim = find_victim(m, id);
-        bool was_named = victim != ML_PEER_NONE && (m->t.peers[victim].flags & ML_PEER_MARK_NAMED);
-        if (victim == ML_PEER_NONE || was_named || !m->is_full_list) {
-            m->omitted++;
-            m->counts.peer_over_limit++;
-        }
+        uint16_t victim = find_victim(m, n->id);
         if (victim == ML_PEER_NONE) {
+            leave_out_node(m, n);
             return ML_PEER_NONE;
+        }
+        const struct ml_peer *p = &m->t.peers[victim];
+        if (!m->is_full_list || (p->flags & ML_PEER_MARK_NAMED)) {
+            ml_ip ip4 = ml_map_peer_ip4(p);
+            ml_ip ip6 = ml_map_peer_ip6(p);
+            leave_out(m, &p->key, &ip4, &ip6);
         }
         remove_peer(m, victim, c);
     }
@@ -288,11 +359,11 @@ static uint16_t take_slot(struct ml_map *m, uint64_t id, struct ml_map_change *c
         m->free_slot++;
     }
     uint16_t slot = m->free_slot;
-    uint16_t at = id_position(m, id);
+    uint16_t at = id_position(m, n->id);
     memmove(&m->by_id[at + 1], &m->by_id[at], (size_t)(m->peer_count - at) * sizeof m->by_id[0]);
     m->by_id[at] = slot;
     m->peer_count++;
-    m->t.peers[slot].id = id;
+    m->t.peers[slot].id = n->id;
     return slot;
 }
 
@@ -390,7 +461,7 @@ static void fill_record(struct ml_map *m, struct ml_peer *p, const struct ml_nod
     p->peerapi4 = n->peerapi4;
     p->peerapi6 = n->peerapi6;
     p->os = os_code(n->os);
-    p->flags &= ML_PEER_HAS_EXTRA;
+    p->flags &= ML_PEER_HAS_EXTRA | ML_PEER_NEED;
     p->flags |= ML_PEER_MARK_NAMED;
     set_flag(p, ML_PEER_IS_ONLINE_KNOWN, n->is_online_known);
     set_flag(p, ML_PEER_IS_ONLINE, n->is_online_known && n->is_online);
@@ -473,15 +544,17 @@ static void apply_node(struct ml_map *m, const struct ml_node *n, struct ml_map_
     uint16_t slot = ml_map_find_id(m, n->id);
     bool is_new = slot == ML_PEER_NONE;
     if (is_new) {
-        slot = take_slot(m, n->id, c);
+        slot = take_slot(m, n, c);
         if (slot == ML_PEER_NONE) {
             return;
         }
     }
     struct ml_peer was = m->t.peers[slot];
     struct ml_peer now = was;
-    m->unnamed -= !is_new && m->is_full_list && !(was.flags & ML_PEER_MARK_NAMED);
     fill_record(m, &now, n);
+    if (need_of(&now) <= ML_NEED_ALLOWED) {
+        put_need(&now, m->next_need);
+    }
     size_t extra_count = sort_routes(&now, slot, n, extras);
     replace_record(m, slot, &now);
 
@@ -515,6 +588,9 @@ static void apply_patch(struct ml_map *m, const struct ml_node_patch *d, struct 
 {
     uint16_t slot = d ? ml_map_find_id(m, d->id) : ML_PEER_NONE;
 
+    if (slot == ML_PEER_NONE && m->omitted && d && (d->fields & ML_PATCH_KEY)) {
+        ml_map_hint_add(m, d->key.b, sizeof d->key.b); /* of a peer that was left out */
+    }
     if (slot == ML_PEER_NONE || is_stale_patch(&m->t.peers[slot], d)) {
         return;
     }
@@ -604,7 +680,6 @@ static void end_message(struct ml_map *m)
     m->is_full_list = false;
     m->is_first = false;
     m->is_replaced = false;
-    m->unnamed = 0;
 }
 
 static void start_sweep(struct ml_map *m)
@@ -650,7 +725,7 @@ void ml_map_apply(struct ml_map *m, const struct ml_delta *d, int64_t unix_now, 
     case ML_DELTA_PEERS_BEGIN:
         clear_marks(m);
         m->is_full_list = true;
-        m->unnamed = m->peer_count;
+        ml_map_hint_clear(m);
         m->omitted = 0;
         break;
     case ML_DELTA_PEERS_END:
@@ -662,6 +737,7 @@ void ml_map_apply(struct ml_map *m, const struct ml_delta *d, int64_t unix_now, 
         break;
     case ML_DELTA_END:
         if (m->is_first && !m->is_replaced) {
+            ml_map_hint_clear(m);
             m->omitted = 0;
             start_sweep(m); /* a new stream knows of no peers but those it named */
         }
@@ -674,6 +750,7 @@ void ml_map_apply(struct ml_map *m, const struct ml_delta *d, int64_t unix_now, 
         if (!m->is_replaced) {
             apply_peer_delta(m, d, unix_now, change);
         }
+        m->next_need = ML_NEED_NONE;
         break;
     }
 }

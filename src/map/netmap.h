@@ -1,14 +1,15 @@
 /*
  * The peer table: bounded, in caller's memory, changed only by applying the deltas of the map stream (control.md 8.2, 13).
  *
- * A tailnet of any size works with any table size: when there are more peers than slots, those with the lowest ids are kept
- * and the others counted in `omitted`; a peer left out comes back only when control names it again (a full list, which every
- * new stream begins with). Names live in a byte heap of their own: the first label of each, and up to ML_MAP_SUFFIXES shared
+ * A tailnet of any size works with any table size: when there are more peers than slots, those that are needed most are kept
+ * (enum ml_map_need), among equals those with the lowest ids. The others are counted in `omitted`, and a Bloom filter of
+ * their keys and addresses tells whether a stranger may be one of them; a peer left out comes back when control names it
+ * again, as in the full list that every new stream begins with, and somebody needs it more then. docs/netmap.md. Names live in a byte heap of their own: the first label of each, and up to ML_MAP_SUFFIXES shared
  * suffixes; a name with another suffix is kept whole. When the heap is full a peer has no name. Routes beyond a peer's own
  * addresses live in a shared pool; those that do not fit are not used until control names their peer again. All of it is
  * counted.
  *
- * Cost per slot: 176 B record, 32 B of names by default, 20..36 B of indexes. Does not know sessions: every apply says what
+ * Cost per slot: 176 B record, 32 B of names by default, 20..36 B of indexes, 4 B of Bloom filter. Does not know sessions: every apply says what
  * changed, and core/ acts on it at once.
  *
  * SPDX-License-Identifier: MIT
@@ -26,7 +27,16 @@
 struct ml_map_cfg {
     uint16_t max_peers;  /**< 1..ML_MAP_MAX_PEERS. */
     uint16_t max_extras; /**< Shared routes beyond own addresses; 0 = one for 8 peers, at least ML_MAP_DEFAULT_EXTRA. */
+    uint32_t hint_bytes; /**< Bloom filter of peers left out, a power of two; 0 = 4 per peer, at least 128. */
     uint32_t name_bytes; /**< Name heap; 0 = 32 per peer and 256. */
+};
+
+/** Why a peer is kept. Given by core/, which knows sessions and rules. */
+enum ml_map_need {
+    ML_NEED_NONE,
+    ML_NEED_ALLOWED, /**< The rules let it speak to us. */
+    ML_NEED_RECENT,  /**< Spoke with us lately, or is waited for. */
+    ML_NEED_LIVE     /**< Has a session: never makes room for another. */
 };
 
 /* What an apply did (struct ml_map_change.what). */
@@ -72,8 +82,9 @@ struct ml_map_suffix {
 struct ml_map {
     struct ml_peer_table t; /**< For route/, and for reading. */
     struct ml_map_counts counts;
-    uint32_t omitted;        /**< Peers of the last full list, and since, that had no slot. */
-    uint32_t unsigned_count; /**< Peers with ML_PEER_IS_UNSIGNED. */
+    uint32_t omitted; /**< Peers of the last full list, and since, that had no slot; those removed since still count. */
+    enum ml_map_need next_need; /**< Of the node in the next PEER delta: set before ml_map_apply(), which resets it. */
+    uint32_t unsigned_count;    /**< Peers with ML_PEER_IS_UNSIGNED. */
     uint16_t peer_count;
     /* Private. */
     uint16_t max_extras;
@@ -82,8 +93,9 @@ struct ml_map {
     uint16_t free_slot; /* no free slot below this one */
     uint16_t sweep_at;  /* position in by_id */
     bool is_full_list, is_sweeping, is_first, is_replaced;
-    uint32_t unnamed; /* during a full list: peers not named yet */
     struct ml_map_suffix suffixes[ML_MAP_SUFFIXES];
+    uint8_t *hints;
+    uint32_t hint_mask; /* in bits */
     uint8_t *names;
     uint32_t name_cap, name_len, name_free;
 };
@@ -119,6 +131,13 @@ int64_t ml_map_next_expiry(const struct ml_map *m);
 
 /** Sets a peer's disco key learnt from a TSMP advertisement; a zero or equal key changes nothing (dataplane.md 8.4). */
 void ml_map_set_disco(struct ml_map *m, uint16_t slot, const ml_disco_key *disco, struct ml_map_change *change);
+
+/** How much the peer in @p slot is needed from now on. */
+void ml_map_set_need(struct ml_map *m, uint16_t slot, enum ml_map_need need);
+enum ml_map_need ml_map_need_of(const struct ml_map *m, uint16_t slot);
+/** Whether a peer that was left out may have this key, or address. True by mistake at times, false never. */
+bool ml_map_may_omit_key(const struct ml_map *m, const ml_node_key *key);
+bool ml_map_may_omit_ip(const struct ml_map *m, const ml_ip *ip);
 
 /* Lookups return a slot, or ML_PEER_NONE. */
 uint16_t ml_map_find_id(const struct ml_map *m, uint64_t id);

@@ -30,6 +30,7 @@ enum {
     ML_PEER_HAS_SIGNATURE = 1 << 9,
     ML_PEER_IS_AUTHORIZED = 1 << 10,
     /* For map/ only. */
+    ML_PEER_NEED = 3 << 11,              /**< enum ml_map_need. */
     ML_PEER_MARK_LOCAL_EXPIRY = 1 << 13, /**< Expired by local time, not by control's word. */
     ML_PEER_MARK_NAMED = 1 << 14,        /**< Named in the message being read. */
     ML_PEER_MARK_PATCHED = 1 << 15       /**< Online state set by a patch of the message being read. */

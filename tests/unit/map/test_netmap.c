@@ -360,6 +360,78 @@ static void C43_the_lowest_ids_are_kept_when_there_are_more_peers_than_slots(voi
     EXPECT_IDS(5, 7, 8, 10);
 }
 
+static void C43_who_is_needed_stays_whatever_its_id(void **state)
+{
+    (void)state;
+    static const uint64_t all[] = {10, 20, 30, 40, 50, 60, 70};
+    free(mem);
+    make(3, 0, 0);
+    event(ML_DELTA_BEGIN);
+    event(ML_DELTA_PEERS_BEGIN);
+    for (size_t i = 0; i < 7; i++) {
+        static const enum ml_map_need needs[] = {ML_NEED_NONE,    ML_NEED_ALLOWED, ML_NEED_NONE,   ML_NEED_RECENT,
+                                                 ML_NEED_ALLOWED, ML_NEED_NONE,    ML_NEED_ALLOWED};
+        m.next_need = needs[i];
+        put_id(all[i]);
+    }
+    event(ML_DELTA_PEERS_END);
+    event(ML_DELTA_END);
+    EXPECT_IDS(20, 40, 50);
+    assert_int_equal(m.omitted, 4);
+    assert_true(ml_map_check(&m));
+
+    /* A session holds its place against everybody, and through a list that names all again. */
+    ml_map_set_need(&m, ml_map_find_id(&m, 50), ML_NEED_LIVE);
+    ml_map_set_need(&m, ml_map_find_id(&m, 20), ML_NEED_NONE);
+    full_list(all, 7);
+    EXPECT_IDS(10, 40, 50);
+    assert_int_equal(m.omitted, 4);
+    for (uint64_t id = 1; id <= 5; id++) {
+        m.next_need = ML_NEED_RECENT;
+        put_id(id);
+    }
+    EXPECT_IDS(1, 2, 50);
+    /* But not against control: whom a list does not name goes at its end, and who found no room then finds it next time. */
+    FULL_LIST(60, 70);
+    assert_int_equal(m.peer_count, 0);
+    assert_int_equal(m.omitted, 2);
+    FULL_LIST(60, 70);
+    EXPECT_IDS(60, 70);
+    assert_int_equal(m.omitted, 0);
+    assert_true(ml_map_check(&m));
+}
+
+static void C43_a_peer_that_was_left_out_is_told_from_a_stranger(void **state)
+{
+    (void)state;
+    unsigned mistaken = 0;
+    event(ML_DELTA_BEGIN);
+    event(ML_DELTA_PEERS_BEGIN);
+    for (uint64_t id = 1; id <= 40; id++) {
+        put_id(id);
+    }
+    event(ML_DELTA_PEERS_END);
+    event(ML_DELTA_END);
+    assert_int_equal(m.omitted, 36);
+    for (uint64_t id = 5; id <= 1000; id++) {
+        struct ml_node n = node(id);
+        if (id <= 40) {
+            assert_true(ml_map_may_omit_key(&m, &n.key) && ml_map_may_omit_ip(&m, &n.addresses[0].ip));
+        } else {
+            mistaken += ml_map_may_omit_key(&m, &n.key);
+        }
+    }
+    assert_true(mistaken < 100); /* of 960 strangers */
+    /* Each is counted once, however often control speaks of it. */
+    for (int i = 0; i < 5; i++) {
+        put_id(30);
+    }
+    assert_int_equal(m.omitted, 36);
+    FULL_LIST(1, 2);
+    struct ml_node n = node(30);
+    assert_false(ml_map_may_omit_key(&m, &n.key));
+}
+
 static void C43_a_table_of_one_slot_works(void **state)
 {
     (void)state;
@@ -526,6 +598,8 @@ int main(void)
         T(a_changed_node_says_what_changed),
         T(C41_a_peer_without_allowed_ips_routes_nothing),
         T(C43_the_lowest_ids_are_kept_when_there_are_more_peers_than_slots),
+        T(C43_who_is_needed_stays_whatever_its_id),
+        T(C43_a_peer_that_was_left_out_is_told_from_a_stranger),
         T(C43_a_table_of_one_slot_works),
         T(several_peers_may_share_a_disco_key),
         T(endpoints_that_do_not_fit_are_dropped_and_counted),
