@@ -56,11 +56,17 @@ static void on_netlink(void *ctx, short revents)
     _Alignas(struct nlmsghdr) char buf[8192];
     ssize_t n;
     while ((n = recv(m->fd, buf, sizeof buf, MSG_DONTWAIT)) > 0) {
-        size_t left = (size_t)n;
-        for (struct nlmsghdr *h = (struct nlmsghdr *)(void *)buf; NLMSG_OK(h, left); h = NLMSG_NEXT(h, left)) {
+        size_t at = 0, len = (size_t)n;
+        while (len - at >= NLMSG_HDRLEN) {
+            const struct nlmsghdr *h = (const void *)(buf + at); /* Messages are aligned, as the buffer is. */
+            if (h->nlmsg_len < NLMSG_HDRLEN || h->nlmsg_len > len - at) {
+                break;
+            }
             if (matters(m, h)) {
                 m->settle_at = ml_sys_now() + SETTLE;
             }
+            size_t step = NLMSG_ALIGN(h->nlmsg_len);
+            at += step < len - at ? step : len - at;
         }
     }
 }
