@@ -8,5 +8,5 @@ if [ -f .cache/env.sh ]; then
     . .cache/env.sh
 fi
 sources() {
-    git ls-files 'src/*.[ch]' 'include/*.h' 'ports/*.[ch]' 'examples/*.[ch]' 'tests/*.[ch]'
+    git ls-files 'src/*.[ch]' 'include/*.h' 'ports/*.[ch]' 'examples/*.[ch]' 'tests/*.[ch]' 'tools/*.[ch]'
 }
