@@ -58,8 +58,8 @@ typedef struct ml_config {
     uint16_t max_sessions;       /**< Peers with a live WireGuard session or path state; 0 = min(max_peers, 16). */
     uint16_t max_regions;        /**< Relay regions kept from the DERP map; 0 = 32. */
     uint16_t max_rules;          /**< Packet filter entries (sources + destinations); 0 = 64. Over it: fail closed. */
-    uint16_t udp_port;           /**< The underlay's UDP port if the user fixed it, else 0: peers behind hard NATs then guess it. */
-    uint8_t max_derp;            /**< Simultaneous relay connections, home included; 0 = 2, at most 8. */
+    uint16_t udp_port; /**< The underlay's UDP port if the user fixed it, else 0: peers behind hard NATs then guess it. */
+    uint8_t max_derp;  /**< Simultaneous relay connections, home included; 0 = 2, at most 8. */
     uint32_t out_queue_bytes;    /**< Room for packets waiting to be polled; 0 = 8192. */
     uint32_t stream_tx_bytes;    /**< Room per stream for bytes waiting to be written; 0 = 4096. */
     bool no_derp;                /**< Never connect to a relay. */
