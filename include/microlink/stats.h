@@ -82,6 +82,7 @@ typedef struct ml_stats {
     uint64_t derp_tx_packets, derp_rx_packets;     /**< Packets through relays. */
     uint64_t handshakes;                           /**< WireGuard handshakes completed, either role. */
     uint64_t map_messages, map_bytes;              /**< Netmap messages read, keepalives included. */
+    uint64_t map_rereads;                          /**< Times the whole netmap was asked for again (docs/netmap.md). */
     uint64_t control_connects, derp_connects;      /**< Connections completed. */
     uint64_t stores;                               /**< State writes asked of the port, for flash-wear accounting. */
     uint64_t drop[ML_DROP_COUNT];

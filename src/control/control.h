@@ -70,6 +70,11 @@ void ml_control_set_expired(struct ml_control *c, ml_time now);
 void ml_control_set_wall_clock(struct ml_control *c, ml_time now, uint64_t unix_ms);
 /** The underlay changed: drop the connection, and dial again without waiting for a back-off. */
 void ml_control_rebind(struct ml_control *c, ml_time now);
+/**
+ * Open the map poll anew on the same connection, to hear the whole netmap again. Does nothing while a first message is still
+ * to come. Not from inside the sink.
+ */
+void ml_control_reread(struct ml_control *c, ml_time now);
 
 /**
  * Takes a copy. A change of anything but latency is published by a lite update: coalesced, one at a time, at most one a

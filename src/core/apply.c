@@ -12,6 +12,8 @@
 #define CLOCK_TOLERANCE_S 60
 #define EXPIRY_SLACK_S    10
 #define EXPIRY_CHECK_MAX  ML_SEC(3600)
+#define REMOVALS_TOLD     8 /* lines in the log */
+#define REMOVALS_WITHIN   ML_SEC(60)
 
 static void log_peer(struct ml_engine *ml, ml_log_level level, const char *what, uint16_t peer, uint64_t id)
 {
@@ -31,6 +33,20 @@ static void log_peer(struct ml_engine *ml, ml_log_level level, const char *what,
     ml_log_text(&ml->log, level, ml_write_end_str(&w));
 }
 
+/* A tailnet under churn must not fill the log: a few removals a minute are told, the others only at debug level. */
+static ml_log_level removal_level(struct ml_engine *ml, ml_time now)
+{
+    if (ml->removals_told == 0 || now - ml->removals_at >= REMOVALS_WITHIN) {
+        ml->removals_at = now;
+        ml->removals_told = 0;
+    }
+    if (ml->removals_told == REMOVALS_TOLD) {
+        return ML_LOG_DEBUG;
+    }
+    ml->removals_told++;
+    return ML_LOG_INFO;
+}
+
 static void close_slot_of(struct ml_engine *ml, uint16_t peer)
 {
     uint16_t slot = core_slot_of(ml, peer);
@@ -48,7 +64,7 @@ static void peer_changed(struct ml_engine *ml, ml_time now, const struct ml_map_
     if (c->what & ML_MAP_REMOVED) {
         close_slot_of(ml, c->slot);
         core_peer_event(ml, ML_EV_PEER_REMOVED, c->old_id);
-        log_peer(ml, ML_LOG_INFO, "peer removed: ", ML_PEER_NONE, c->old_id);
+        log_peer(ml, removal_level(ml, now), "peer removed: ", ML_PEER_NONE, c->old_id);
         ml->has_peers_changed = true;
     }
     const struct ml_peer *p = ml_map_peer(&ml->map, c->slot);
@@ -184,6 +200,7 @@ static void message_done(struct ml_engine *ml, ml_time now)
 {
     char text[ML_TEXT_CAP];
     struct ml_writer w = ml_writer_of((uint8_t *)text, sizeof text);
+    core_need_message_end(ml, now, ml->has_rules_changed);
     if (ml->has_rules_changed || ml->has_peers_changed) {
         check_unsigned(ml);
         core_set_problem(ml, CORE_PROBLEM_RULES,
@@ -260,6 +277,7 @@ void core_apply(void *ctx, const struct ml_delta *d)
     struct ml_map_change change;
     struct ml_derp_change derp_change;
 
+    core_need_before(ml, d);
     ml_map_apply(&ml->map, d, core_unix_now(ml, now), &change);
     peer_changed(ml, now, &change);
     if (d->type == ML_DELTA_PEERS_END || d->type == ML_DELTA_END) {

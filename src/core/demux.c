@@ -273,6 +273,9 @@ static void initiation_in(struct ml_engine *ml, ml_time now, const struct core_c
     uint16_t peer = ml_map_find_key(&ml->map, &in->key);
     const struct ml_peer *p = ml_map_peer(&ml->map, peer);
     if (!p || !ml_route_is_usable(p)) {
+        if (!p && ml_map_may_omit_key(&ml->map, &in->key) && ml_wg_verify(&ml->wg) == ML_DROP_NONE) {
+            core_want_key(ml, now, &in->key);
+        }
         ml_wg_refuse(&ml->wg);
         core_count(ml, p ? ML_DROP_ROUTE_PEER_EXPIRED : ML_DROP_WG_UNKNOWN_PEER);
         return;
@@ -401,6 +404,7 @@ void core_packet_in(struct ml_engine *ml, ml_time now, const struct core_carrier
     }
     if (c->region) {
         if (ml_map_find_key(&ml->map, &c->source) == ML_PEER_NONE) {
+            core_want_key(ml, now, &c->source);
             core_count(ml, ML_DROP_DERP_UNKNOWN_PEER);
             return;
         }
@@ -480,6 +484,7 @@ ml_err ml_handle_overlay(ml_engine *ml, ml_time now, const uint8_t *ip_packet, s
     }
     ml_drop drop = ml_route_lookup(&ml->map.t, &ml->route_prefs, &v.dst, &peer);
     if (drop != ML_DROP_NONE) {
+        core_want_ip(ml, now, &v.dst);
         core_count(ml, drop);
         return drop == ML_DROP_ROUTE_SERVICE_IP ? ML_OK : ML_ERR_NO_PATH;
     }

@@ -209,6 +209,7 @@ ml_err ml_init(ml_engine **out, void *mem, size_t len, const ml_config *cfg)
         ml->is_key_pinned = true;
     }
     init_modules(ml, &z, &l);
+    core_need_clear(ml);
     ml->wg_peers = l.wg_peers;
     ml->wg_stages = l.wg_stages;
     ml->wg_stage_count = z.stages;
@@ -287,6 +288,7 @@ void core_drop_all(struct ml_engine *ml, ml_time now, bool forget)
     if (forget) {
         ml_map_clear(&ml->map);
         ml_filter_clear(&ml->filter);
+        core_need_clear(ml);
         memset(&ml->self, 0, sizeof ml->self);
         memset(&ml->published, 0, sizeof ml->published);
         for (uint16_t i = 0; i < ml->max_peers; i++) {

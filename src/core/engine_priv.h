@@ -5,7 +5,7 @@
  *   streams.c TCP and TLS connections, relays               demux.c   datagrams and relayed packets in, IP packets in and out
  *   apply.c   netmap deltas -> tables                       pump.c    polls, time, events
  *   ping.c    pings asked for by the application            query.c   answers for status
- *   latency.c relays measured over HTTPS
+ *   latency.c relays measured over HTTPS                    need.c    which peers matter in a tailnet larger than the table
  *
  * Private to core/.
  *
@@ -113,6 +113,25 @@ enum core_problem {
     CORE_PROBLEM_COUNT
 };
 
+#define CORE_WANTED 8
+#define CORE_RECENT 8
+
+/* A peer outside the table that somebody waits for: the first half of its node key, or its address. */
+struct core_wanted {
+    uint8_t what[16];
+    bool is_ip, is_used;
+    ml_time at;
+};
+
+struct core_need {
+    struct core_wanted wanted[CORE_WANTED];
+    uint64_t recent[CORE_RECENT]; /* node ids, the last used first */
+    ml_time reread_at;            /* ML_NEVER: not due */
+    ml_time reread_last, reread_gap;
+    uint32_t list_rules; /* digest of the rules by which the last full list was weighed */
+    bool has_reread, is_list_stale, is_weighed, has_list;
+};
+
 struct core_self {
     uint64_t node_id, user_id;
     char name[ML_NAME_CAP];
@@ -176,6 +195,7 @@ struct ml_engine {
     uint16_t *slot_of_peer; /* by netmap slot; ML_PATH_NO_SLOT = none */
     struct core_derp_stream derp_streams[ML_DERP_SLOTS_MAX];
     struct core_latency latency;
+    struct core_need need;
 
     /* State. */
     struct core_self self;
@@ -185,7 +205,10 @@ struct ml_engine {
     bool is_map_poll_open;
     bool is_derp_map_open; /* between DERP_BEGIN and its end: the region table is in motion */
     bool is_pop_due;       /* the front record of outq was handed out */
+    ml_time stuck_since;   /* relayed packets wait for room that nobody makes, 0 = they do not */
     bool has_rules_changed, has_peers_changed;
+    ml_time removals_at; /* of the log lines about removed peers */
+    uint8_t removals_told;
     bool is_expiry_told;      /* our own expiry was acted on */
     ml_time wall_at;          /* when wall_ms was true; */
     uint64_t wall_ms;         /* 0 = not known */
@@ -312,6 +335,21 @@ struct core_apply_ctx {
     struct ml_engine *ml;
     ml_time now;
 };
+
+/* need.c */
+void core_need_clear(struct ml_engine *ml);
+/** Before a delta is given to the map. */
+void core_need_before(struct ml_engine *ml, const struct ml_delta *d);
+/** After END, when the rules of the message are in effect. */
+void core_need_message_end(struct ml_engine *ml, ml_time now, bool has_new_rules);
+/** A packet from or to a peer that is not in the table: has it read again when it may be one that was left out. */
+void core_want_key(struct ml_engine *ml, ml_time now, const ml_node_key *key);
+void core_want_ip(struct ml_engine *ml, ml_time now, const ml_ip *ip);
+/** We speak with this peer: it is kept when its session ends, and over restarts. */
+void core_note_recent(struct ml_engine *ml, uint64_t id);
+bool core_is_recent(const struct ml_engine *ml, uint64_t id);
+void core_need_time(struct ml_engine *ml, ml_time now);
+ml_time core_need_deadline(const struct ml_engine *ml);
 
 /* ping.c */
 /** True when the TSMP pong or ICMP reply belongs to a ping of ours and is consumed. */

@@ -55,6 +55,7 @@ ml_err ml_ping(ml_engine *ml, ml_time now, const ml_ip *peer_ip, ml_ping_kind ki
     uint16_t peer = ml_map_find_ip(&ml->map, peer_ip);
     const struct ml_peer *p = ml_map_peer(&ml->map, peer);
     if (!p) {
+        core_want_ip(ml, now, peer_ip);
         return ML_ERR_NOT_FOUND;
     }
     struct core_ping *ping = free_ping(ml);

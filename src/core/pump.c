@@ -184,6 +184,7 @@ bool ml_poll_output(ml_engine *ml, ml_time now, ml_output *out)
         return false;
     }
     if (ml->is_pop_due) {
+        ml->stuck_since = 0;
         ml_outq_pop(&ml->outq);
         ml->is_pop_due = false;
     }
@@ -234,6 +235,7 @@ void ml_handle_time(ml_engine *ml, ml_time now)
     ml_wg_on_time(&ml->wg, now);
     ml_path_on_time(&ml->path, now);
     core_ping_time(ml, now);
+    core_need_time(ml, now);
     if (now >= ml->expiry_check_at) {
         core_check_expiry(ml, now);
     }
@@ -257,6 +259,7 @@ ml_time ml_poll_deadline(const ml_engine *ml)
     if (!ml->is_derp_map_open) {
         at = earlier(at, ml_netcheck_deadline(&ml->netcheck));
     }
+    at = earlier(at, core_need_deadline(ml));
     at = earlier(at, ml_wg_deadline(&ml->wg));
     at = earlier(at, ml_path_deadline(&ml->path));
     return earlier(at, ml->self.is_known ? ml->expiry_check_at : ML_NEVER);

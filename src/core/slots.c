@@ -40,6 +40,12 @@ void core_slot_close(struct ml_engine *ml, uint16_t slot)
     ml_wg_peer_close(&ml->wg, slot);
     ml_path_peer_close(&ml->path, slot);
     ml->slot_of_peer[s->peer] = ML_PATH_NO_SLOT;
+    const struct ml_peer *p = ml_map_peer(&ml->map, s->peer);
+    if (p && core_is_recent(ml, p->id)) {
+        ml_map_set_need(&ml->map, s->peer, ML_NEED_RECENT);
+    } else {
+        ml_map_set_need(&ml->map, s->peer, ML_NEED_NONE);
+    }
     *s = (struct core_slot){.peer = ML_PEER_NONE};
 }
 
@@ -90,6 +96,8 @@ uint16_t core_slot_get(struct ml_engine *ml, ml_time now, uint16_t peer, bool ma
     ml_path_peer_open(&ml->path, now, slot, &info);
     ml->slots[slot] = (struct core_slot){.peer = peer, .used_at = now};
     ml->slot_of_peer[peer] = slot;
+    ml_map_set_need(&ml->map, peer, ML_NEED_LIVE);
+    core_note_recent(ml, p->id);
     return slot;
 }
 

@@ -176,6 +176,39 @@ static bool any_rule_matches(const struct ml_filter *f, const struct ml_ip_view 
     return false;
 }
 
+bool ml_filter_names_source(const struct ml_filter *f, const ml_ip *ip)
+{
+    struct ml_filter_cursor c = {0};
+
+    while (!f->is_void && ml_filter_next_rule(f, &c)) {
+        for (uint16_t i = 1; i <= c.head->port_first; i++) {
+            if (entry_contains(&c.head[i], ip)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+uint32_t ml_filter_digest(const struct ml_filter *f)
+{
+    struct ml_filter_cursor c = {0};
+    uint32_t h = 2166136261u;
+
+    while (ml_filter_next_rule(f, &c)) {
+        for (uint32_t i = 0; i <= (uint32_t)c.head->port_first + c.head->port_last; i++) {
+            const struct ml_filter_entry *e = &c.head[i];
+            for (size_t k = 0; k < sizeof e->b; k++) {
+                h = (h ^ e->b[k]) * 16777619u;
+            }
+            h = (h ^ e->port_first) * 16777619u;
+            h = (h ^ e->port_last) * 16777619u;
+            h = (h ^ ((uint32_t)e->bits << 8 | e->kind)) * 16777619u;
+        }
+    }
+    return h;
+}
+
 /* ---- Verdicts ---- */
 
 static bool is_flow_proto(const struct ml_ip_view *v)

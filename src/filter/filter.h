@@ -109,6 +109,11 @@ ml_drop ml_filter_out(struct ml_filter *f, const struct ml_ip_view *v, bool is_j
 /** Notes the flow of a packet that the engine made itself and that skips ml_filter_out(). */
 void ml_filter_note(struct ml_filter *f, const struct ml_ip_view *v, bool is_jailed);
 
+/** Whether any rule in effect has @p ip among its sources. */
+bool ml_filter_names_source(const struct ml_filter *f, const ml_ip *ip);
+/** Changes when the rules in effect do; 32 bits, not for secrets. */
+uint32_t ml_filter_digest(const struct ml_filter *f);
+
 /** What to do about a packet that ml_filter_in() refused. */
 enum ml_filter_reject {
     ML_FILTER_SILENT,  /**< Nothing: only an IPv4 TCP SYN is told so. */

@@ -1,0 +1,232 @@
+/*
+ * Which peers matter when the tailnet is larger than the peer table, and how one that is not in it gets in.
+ *
+ *   - a peer with a session stays; then come those that spoke with us lately and those somebody waits for, then those the
+ *     rules let speak to us, then the others (enum ml_map_need).
+ *   - a packet from or to a peer that was left out puts it on the list of the wanted, and the netmap is read again: the same
+ *     poll, opened anew. The packet is lost; handshakes and connections repeat theirs.
+ *   - the netmap is also read again when new rules make others matter, and when a full list left places free.
+ *   - the pause between two readings doubles from REREAD_MIN to REREAD_MAX and is short again after REREAD_CALM without one,
+ *     so whoever sends us packets under foreign names gets a bounded number of them.
+ *
+ * Owns the wanted and the recent. docs/netmap.md has policy and cost.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "core/engine_priv.h"
+
+#include <string.h>
+
+#define WANTED_FOR  ML_SEC(60)
+#define REREAD_MIN  ML_SEC(5)
+#define REREAD_MAX  ML_SEC(3600)
+#define REREAD_CALM ML_SEC(600)
+
+/* ---- Reading again ---- */
+
+static void want_reread(struct ml_engine *ml, ml_time now)
+{
+    struct core_need *n = &ml->need;
+    ml_time at = n->has_reread && n->reread_last + n->reread_gap > now ? n->reread_last + n->reread_gap : now;
+    n->reread_at = at < n->reread_at ? at : n->reread_at;
+}
+
+static bool is_anybody_wanted(const struct ml_engine *ml, ml_time now)
+{
+    for (unsigned i = 0; i < CORE_WANTED; i++) {
+        if (ml->need.wanted[i].is_used && now - ml->need.wanted[i].at < WANTED_FOR) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void core_need_time(struct ml_engine *ml, ml_time now)
+{
+    struct core_need *n = &ml->need;
+    if (now < n->reread_at) {
+        return;
+    }
+    n->reread_at = ML_NEVER;
+    if (!n->is_list_stale && !is_anybody_wanted(ml, now)) {
+        return;
+    }
+    n->is_list_stale = false;
+    bool is_calm = !n->has_reread || now - n->reread_last >= REREAD_CALM;
+    n->reread_gap = is_calm ? REREAD_MIN : (n->reread_gap < REREAD_MAX / 2 ? 2 * n->reread_gap : REREAD_MAX);
+    n->reread_last = now;
+    n->has_reread = true;
+    ml->stats.map_rereads++;
+    ml_log_text(&ml->log, ML_LOG_INFO, "reading the netmap again for peers that this device has no room for");
+    ml_control_reread(&ml->control, now);
+}
+
+ml_time core_need_deadline(const struct ml_engine *ml)
+{
+    return ml->need.reread_at;
+}
+
+void core_need_clear(struct ml_engine *ml)
+{
+    ml_zero(&ml->need);
+    ml->need.reread_at = ML_NEVER;
+}
+
+/* ---- The wanted ---- */
+
+static void want(struct ml_engine *ml, ml_time now, const uint8_t what[16], bool is_ip)
+{
+    struct core_wanted *at = &ml->need.wanted[0];
+    for (unsigned i = 0; i < CORE_WANTED; i++) {
+        struct core_wanted *w = &ml->need.wanted[i];
+        if (w->is_used && w->is_ip == is_ip && memcmp(w->what, what, 16) == 0) {
+            at = w;
+            break;
+        }
+        if (!w->is_used || (at->is_used && w->at < at->at)) {
+            at = w; /* a free place, or the one wanted longest ago */
+        }
+    }
+    *at = (struct core_wanted){.is_used = true, .is_ip = is_ip, .at = now};
+    memcpy(at->what, what, 16);
+    want_reread(ml, now);
+}
+
+void core_want_key(struct ml_engine *ml, ml_time now, const ml_node_key *key)
+{
+    if (ml_map_may_omit_key(&ml->map, key)) {
+        want(ml, now, key->b, false);
+    }
+}
+
+void core_want_ip(struct ml_engine *ml, ml_time now, const ml_ip *ip)
+{
+    if (ml_map_may_omit_ip(&ml->map, ip)) {
+        want(ml, now, ip->b, true);
+    }
+}
+
+static bool is_wanted(const struct core_wanted *w, const struct ml_node *n)
+{
+    if (!w->is_used || !w->is_ip) {
+        return w->is_used && memcmp(w->what, n->key.b, 16) == 0;
+    }
+    for (uint8_t i = 0; i < n->address_count; i++) {
+        if (memcmp(w->what, n->addresses[i].ip.b, 16) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- The recent ---- */
+
+void core_note_recent(struct ml_engine *ml, uint64_t id)
+{
+    uint64_t *r = ml->need.recent;
+    unsigned at = 0;
+    while (at < CORE_RECENT - 1 && r[at] != id) {
+        at++;
+    }
+    memmove(&r[1], &r[0], at * sizeof r[0]);
+    r[0] = id;
+}
+
+bool core_is_recent(const struct ml_engine *ml, uint64_t id)
+{
+    for (unsigned i = 0; i < CORE_RECENT; i++) {
+        if (id && ml->need.recent[i] == id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- Need of a peer ---- */
+
+static enum ml_map_need need_by_rules(const struct ml_engine *ml, const ml_ip *ip4, const ml_ip *ip6)
+{
+    bool is_allowed = (ml_ip_is_set(ip4) && ml_filter_names_source(&ml->filter, ip4)) ||
+                      (ml_ip_is_set(ip6) && ml_filter_names_source(&ml->filter, ip6));
+    return is_allowed ? ML_NEED_ALLOWED : ML_NEED_NONE;
+}
+
+/* The table is full: from now on it matters what its peers are needed for. True when there are some that nobody needs. */
+static bool weigh_all(struct ml_engine *ml)
+{
+    bool has_idle = false;
+    for (uint16_t i = 0; i < ml->map.peer_count; i++) {
+        uint16_t slot = ml_map_at(&ml->map, i);
+        const struct ml_peer *p = ml_map_peer(&ml->map, slot);
+        if (p && ml_map_need_of(&ml->map, slot) <= ML_NEED_ALLOWED) {
+            ml_ip ip4 = ml_map_peer_ip4(p), ip6 = ml_map_peer_ip6(p);
+            enum ml_map_need need = need_by_rules(ml, &ip4, &ip6);
+            ml_map_set_need(&ml->map, slot, need);
+            has_idle = has_idle || need == ML_NEED_NONE;
+        }
+    }
+    return has_idle;
+}
+
+static enum ml_map_need need_of_node(struct ml_engine *ml, const struct ml_node *n)
+{
+    for (unsigned i = 0; i < CORE_WANTED; i++) {
+        if (is_wanted(&ml->need.wanted[i], n)) {
+            ml_zero(&ml->need.wanted[i]);
+            core_note_recent(ml, n->id);
+        }
+    }
+    if (core_is_recent(ml, n->id)) {
+        return ML_NEED_RECENT;
+    }
+    if (ml->map.peer_count < ml->max_peers) {
+        return ML_NEED_NONE; /* there is room: nobody asks */
+    }
+    if (!ml->need.is_weighed) {
+        ml->need.is_weighed = true;
+        (void)weigh_all(ml);
+    }
+    const ml_ip none = {{0}}, *ip4 = &none, *ip6 = &none;
+    for (uint8_t i = n->address_count; i-- > 0;) {
+        *(ml_ip_is4(&n->addresses[i].ip) ? &ip4 : &ip6) = &n->addresses[i].ip;
+    }
+    return need_by_rules(ml, ip4, ip6);
+}
+
+void core_need_before(struct ml_engine *ml, const struct ml_delta *d)
+{
+    switch (d->type) {
+    case ML_DELTA_BEGIN:
+        ml->need.is_weighed = false;
+        ml->need.has_list = false;
+        break;
+    case ML_DELTA_PEERS_BEGIN:
+        ml->need.has_list = true;
+        ml->need.list_rules = ml_filter_digest(&ml->filter);
+        break;
+    case ML_DELTA_PEER:
+        if (d->node) {
+            ml->map.next_need = need_of_node(ml, d->node);
+        }
+        break;
+    default:
+        break;
+    }
+}
+
+void core_need_message_end(struct ml_engine *ml, ml_time now, bool has_new_rules)
+{
+    struct core_need *n = &ml->need;
+    if (!ml->map.omitted) {
+        return;
+    }
+    /* The peers of a list are weighed by the rules before it: with others, others may matter. */
+    bool is_other = has_new_rules && ml_filter_digest(&ml->filter) != n->list_rules && weigh_all(ml);
+    if (is_other) {
+        n->list_rules = ml_filter_digest(&ml->filter);
+    }
+    if (is_other || (n->has_list && ml->map.peer_count < ml->max_peers)) {
+        n->is_list_stale = true;
+        want_reread(ml, now);
+    }
+}
