@@ -249,21 +249,41 @@ func TestWhatTheTestServerOrders(t *testing.T) {
 		}
 		n.WaitRunning(t, 20*time.Second)
 	})
-	t.Run("an expired key is said, and a new login revives the node", func(t *testing.T) {
-		s, node, official := pair(t, "expiry", nil)
-		if node.Official {
-			return
-		}
-		s.SetExpireAllNodes(true)
-		harness.Eventually(t, 20*time.Second, "it says so", func() error {
-			st, err := node.Status()
-			if err == nil && st.BackendState != "NeedsLogin" && len(st.Health) == 0 {
-				err = fmt.Errorf("state %q, no complaint", st.BackendState)
+}
+
+func TestAnExpiredNodeKey(t *testing.T) {
+	t.Parallel()
+	if harness.SubjectIsOfficial() {
+		t.Skip("the official node waits for its user in any case")
+	}
+	lab := harness.New(t, harness.Options{})
+	expire := func(t *testing.T, name string) {
+		t.Helper()
+		lab.Headscale.CLI(t, "nodes", "expire", "-i", fmt.Sprint(lab.Headscale.Node(t, name).ID), "--force")
+	}
+	t.Run("is said when there is no auth key at hand", func(t *testing.T) {
+		n := lab.Host("once").Microlink(t, harness.NodeOptions{AuthKey: lab.Headscale.AuthKey(t), Userspace: true})
+		n.WaitRunning(t, 20*time.Second)
+		expire(t, "once")
+		expectSentence(t, n, `expired`, 30*time.Second)
+	})
+	t.Run("C28 is replaced with a reusable auth key, and the node stays the same", func(t *testing.T) {
+		key := lab.Headscale.AuthKey(t, "--reusable")
+		n := lab.Host("again").Microlink(t, harness.NodeOptions{AuthKey: key})
+		before := n.WaitRunning(t, 20*time.Second)
+		was := lab.Headscale.Node(t, "again")
+		expire(t, "again")
+		harness.Eventually(t, 40*time.Second, "a new node key", func() error {
+			if now := lab.Headscale.Node(t, "again"); now.NodeKey == was.NodeKey || now.ID != was.ID {
+				return fmt.Errorf("node %d has key %s", now.ID, now.NodeKey)
 			}
-			return err
+			return nil
 		})
-		s.SetExpireAllNodes(false)
-		node.WaitRunning(t, 60*time.Second)
-		_ = official
+		after := n.WaitRunning(t, 20*time.Second)
+		if fmt.Sprint(before.Self.TailscaleIPs) != fmt.Sprint(after.Self.TailscaleIPs) {
+			t.Errorf("addresses were %v, are %v", before.Self.TailscaleIPs, after.Self.TailscaleIPs)
+		}
+		official := lab.Host("ts").Tailscaled(t, harness.NodeOptions{AuthKey: lab.Headscale.AuthKey(t)})
+		expectDirect(t, official, n)
 	})
 }
