@@ -1,0 +1,64 @@
+/*
+ * What the port asks of the board (virt.c, virtio.c and flash.c have it for qemu-system-riscv32 -M virt). A port to another
+ * chip writes these functions anew; the rest of ports/baremetal stays.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef ML_BOARD_H
+#define ML_BOARD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* ---- Chip: called by start.S ---- */
+void board_init(void);
+void board_exit(int status) __attribute__((noreturn));
+void board_trap(uint32_t cause, uint32_t pc, uint32_t addr) __attribute__((noreturn));
+/** @brief Start anew, as the reset button does. */
+void board_reset(void) __attribute__((noreturn));
+/** @brief Say why on the console, then end. */
+void ml_board_panic(const char *why) __attribute__((noreturn));
+
+/* ---- Time ---- */
+/** @brief Microseconds since power-on; does not stop in sleep. */
+uint64_t board_time_us(void);
+/** @brief The battery-backed clock: milliseconds since the Unix epoch, 0 when not known. */
+uint64_t board_wall_ms(void);
+/** @brief Sleep until @p at_us, or until the console or Ethernet have something. May return early. */
+void board_wait(uint64_t at_us);
+
+/* ---- Console ---- */
+/** @return -1 when nothing was typed. */
+int board_getchar(void);
+/** @brief Bytes of stack that were ever used. */
+size_t board_stack_used(void);
+
+/* ---- Entropy: must not return before it has true randomness. ---- */
+void board_random(uint8_t *buf, size_t len);
+/** @brief False: there is no source of entropy; nothing must be started. */
+bool board_random_init(void);
+
+/* ---- Ethernet ---- */
+#define BOARD_ETH_MAX 1514
+bool board_eth_init(uint8_t mac[6]);
+/** @brief Room for the next frame, BOARD_ETH_MAX bytes; NULL while the last one is on its way. */
+uint8_t *board_eth_tx_buffer(void);
+void board_eth_tx(size_t len);
+/** @brief A received frame, or NULL. It stays until board_eth_rx_done(). */
+const uint8_t *board_eth_rx(size_t *len);
+void board_eth_rx_done(void);
+
+/* ---- Flash for the state: two sectors, erased to ones, programmed word by word. ---- */
+#define BOARD_FLASH_SECTORS 2
+size_t board_flash_sector_len(void);
+const uint8_t *board_flash_read(unsigned sector);
+bool board_flash_erase(unsigned sector);
+/** @param at  Offset in the sector and @p len are multiples of 4. */
+bool board_flash_program(unsigned sector, size_t at, const uint8_t *data, size_t len);
+
+/* ---- Flash that was written with the image: boot configuration and trusted roots (mkflash.py) ---- */
+const char *board_config_text(void);
+const uint8_t *board_config_roots(void);
+
+#endif
