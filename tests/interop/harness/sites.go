@@ -230,3 +230,17 @@ func (n ns) flush(tb testing.TB) {
 
 // Do runs f with the calling thread inside the host; sockets f makes stay there.
 func (h *Host) Do(f func() error) error { return h.ns.do(f) }
+
+// BlockUDP makes the router drop all UDP, in both directions and without a word to anybody, until the returned function is
+// called.
+func (r *Router) BlockUDP(tb testing.TB) (unblock func()) {
+	tb.Helper()
+	r.ns.nft(tb, `
+table ip block {
+	chain forward {
+		type filter hook forward priority filter - 1
+		meta l4proto udp drop
+	}
+}`)
+	return func() { r.ns.must(tb, "nft", "delete", "table", "ip", "block") }
+}

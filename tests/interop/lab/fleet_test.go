@@ -90,7 +90,7 @@ func join(t *testing.T, lab *harness.Lab, hosts []*harness.Host, official func(n
 		if official(h.Name) {
 			n = h.Tailscaled(t, harness.NodeOptions{AuthKey: key})
 		} else {
-			n = h.Microlink(t, harness.NodeOptions{AuthKey: key, Args: portArgs()})
+			n = h.Microlink(t, harness.NodeOptions{AuthKey: key, Args: ourArgs()})
 		}
 		mu.Lock()
 		defer mu.Unlock()
@@ -99,11 +99,11 @@ func join(t *testing.T, lab *harness.Lab, hosts []*harness.Host, official func(n
 	return nodes
 }
 
-func portArgs() []string {
+func ourArgs() []string {
 	if harness.SubjectIsOfficial() {
 		return nil // The harness gives official nodes this port.
 	}
-	return []string{"--port", strconv.Itoa(harness.NodePort)}
+	return []string{"--port", strconv.Itoa(harness.NodePort), "--max-peers", "64"}
 }
 
 // restart ends all nodes, makes the routers forget them, and starts them again: no node knows a path, no router a mapping.

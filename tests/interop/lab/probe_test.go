@@ -156,6 +156,7 @@ type heard struct{ first, last time.Time }
 // ear notes the WireGuard data that comes to a host over UDP, by size of the overlay IP packet.
 type ear struct {
 	fd   int
+	ip   net.IP // What comes for an address that the host no longer has is not heard.
 	done chan struct{}
 	stop chan struct{}
 
@@ -165,7 +166,7 @@ type ear struct {
 
 func listen(t *testing.T, h *harness.Host) *ear {
 	t.Helper()
-	e := &ear{done: make(chan struct{}), stop: make(chan struct{}), sizes: map[int]heard{}}
+	e := &ear{ip: net.ParseIP(h.IP), done: make(chan struct{}), stop: make(chan struct{}), sizes: map[int]heard{}}
 	err := h.Do(func() (err error) {
 		dev, err := net.InterfaceByName("eth0")
 		if err != nil {
@@ -205,7 +206,7 @@ func (e *ear) run() {
 		if ll, ok := from.(*unix.SockaddrLinklayer); !ok || ll.Pkttype == unix.PACKET_OUTGOING {
 			continue
 		}
-		if size := dataSize(buf[:n]); size > 0 {
+		if size := dataSize(buf[:n], e.ip); size > 0 {
 			e.mu.Lock()
 			h := e.sizes[size]
 			if h.first.IsZero() {
@@ -225,11 +226,12 @@ func (e *ear) end() map[int]heard {
 	return e.sizes
 }
 
-// dataSize is the size of the (padded) IP packet in a WireGuard data message over UDP; 0 for all else.
-func dataSize(p []byte) int {
+// dataSize is the size of the (padded) IP packet in a WireGuard data message over UDP to the host, whose IPv4 address is given;
+// 0 for all else.
+func dataSize(p []byte, ip net.IP) int {
 	at := 0
 	switch {
-	case len(p) >= 20 && p[0]>>4 == 4 && p[9] == unix.IPPROTO_UDP:
+	case len(p) >= 20 && p[0]>>4 == 4 && p[9] == unix.IPPROTO_UDP && net.IP(p[16:20]).Equal(ip):
 		at = int(p[0]&15) * 4
 	case len(p) >= 40 && p[0]>>4 == 6 && p[6] == unix.IPPROTO_UDP:
 		at = 40
