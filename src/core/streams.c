@@ -12,6 +12,7 @@
 
 #define DERP_PORT       443
 #define DERP_TIMEOUT_MS 10000U
+#define STUCK_PATIENCE  ML_SEC(1)
 #define PIN_PREFIX      "sha256-raw:"
 
 /* ---- Control ---- */
@@ -194,13 +195,27 @@ static void derp_event(struct ml_engine *ml, ml_time now, unsigned slot, uint16_
     }
 }
 
+/* May a relayed packet be taken? Usually when there is room for what it may yield, one packet for the host and one in answer; the
+ * port makes room and offers the rest again. When nobody makes room for a while, packets are taken and dropped for want of it:
+ * a relay hangs up on a client that does not read for 2 s (dataplane.md 7.4, D51). */
+static bool may_take_relayed(struct ml_engine *ml, ml_time now)
+{
+    if (ml_outq_has_room(&ml->outq, 2 * CORE_PACKET_MAX)) {
+        ml->stuck_since = 0;
+        return true;
+    }
+    if (ml->stuck_since == 0) {
+        ml->stuck_since = now ? now : 1;
+    }
+    return now - ml->stuck_since >= STUCK_PATIENCE;
+}
+
 void core_drain_derp(struct ml_engine *ml, ml_time now)
 {
     struct ml_derp_event ev;
     unsigned slot = 0;
     uint16_t region = 0;
-    /* A packet may yield one for the host and one in answer. */
-    while (ml_outq_has_room(&ml->outq, 2 * CORE_PACKET_MAX) && ml_derp_pool_poll_event(&ml->derp, now, &slot, &region, &ev)) {
+    while (may_take_relayed(ml, now) && ml_derp_pool_poll_event(&ml->derp, now, &slot, &region, &ev)) {
         derp_event(ml, now, slot, region, &ev);
     }
 }
@@ -384,7 +399,7 @@ void ml_handle_stream_data(ml_engine *ml, ml_time now, ml_stream_id id, const ui
     while (off < len) {
         size_t n = 0;
         core_drain_derp(ml, now);
-        if (!ml_outq_has_room(&ml->outq, 2 * CORE_PACKET_MAX)) {
+        if (!may_take_relayed(ml, now)) {
             break; /* the port drains and offers the rest again */
         }
         ml_derp_pool_data(&ml->derp, now, slot, buf + off, len - off, &n);

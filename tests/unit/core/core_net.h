@@ -12,6 +12,7 @@
 
 #include "core/core_world.h"
 #include "derp/derp_frame.h"
+#include "disco/disco_demux.h"
 #include "stun/stun_msg.h"
 
 #define NET_REGIONS   4
@@ -82,8 +83,11 @@ struct net {
     bool no_home[NET_REGIONS + 1];
     uint8_t regions; /* 1..regions exist */
     unsigned dials[NET_REGIONS + 1], latency_checks[NET_REGIONS + 1], frames[NET_REGIONS + 1];
-    ml_addr last_stun_source;
-    ml_time longest_stall; /* longest time that stream bytes waited for an engine to take them */
+    unsigned stun_asked[NET_REGIONS + 1];
+    ml_addr stun_saw[WORLD_NODES];  /* source of the last STUN request of each node */
+    ml_addr wg_to[WORLD_NODES];     /* where its last WireGuard datagram went */
+    ml_addr wg_source[WORLD_NODES]; /* if set, its WireGuard datagrams seem to come from there */
+    ml_time longest_stall;          /* longest time that stream bytes waited for an engine to take them */
     bool is_overlay_blocked[WORLD_NODES];
 };
 
@@ -180,7 +184,8 @@ static inline void net_stun(struct net *n, unsigned node, const ml_addr *to, con
     for (int i = 0; i < 4; i++) {
         answer[28 + i] = src->ip.b[12 + i] ^ cookie[i];
     }
-    n->last_stun_source = *src;
+    n->stun_saw[node] = *src;
+    n->stun_asked[region]++;
     n->host[node].stun_requests++;
     if (region <= NET_REGIONS && !n->is_relay_down[region]) {
         net_post(n, 2 * n->relay_delay[region], node, to, 0, answer, sizeof answer);
@@ -204,8 +209,15 @@ static inline void net_datagram(struct net *n, unsigned node, const ml_output *o
             return;
         }
     }
+    bool is_wg = ml_datagram_classify(out->data, out->len) == ML_DATAGRAM_WIREGUARD;
+    if (is_wg) {
+        n->wg_to[node] = out->addr;
+    }
     for (unsigned k = 0; k < WORLD_NODES; k++) {
         if (k != node && net_lets_in(n, k, &out->addr, &src)) {
+            if (is_wg && ml_addr_is_set(&n->wg_source[node])) {
+                src = n->wg_source[node];
+            }
             net_post(n, NET_UDP_DELAY, k, &src, 0, out->data, out->len);
         }
     }
@@ -501,6 +513,16 @@ static inline void net_run(struct net *n, ml_time span)
 
 /* ---- Set-up ---- */
 
+static inline ml_ip net_ip6(uint32_t prefix, uint8_t host)
+{
+    uint8_t b[16] = {0};
+    ml_put_be32(b, prefix);
+    b[4] = 0xa1;
+    b[5] = 0xe0;
+    b[15] = host;
+    return ml_ip_from16(b);
+}
+
 static inline void net_regions(struct net *n, unsigned i)
 {
     world_delta(&n->w, i, &(struct ml_delta){.type = ML_DELTA_DERP_BEGIN});
@@ -565,6 +587,7 @@ static inline struct net *net_start(enum net_kind a, enum net_kind b, uint8_t re
         node->addr =
             (ml_addr){.ip = is_nat ? ml_ip4(10, (uint8_t)i, 0, 2) : ml_ip4(203, 0, 113, (uint8_t)(1 + i)), .port = 41641};
         node->ip4 = ml_ip4(100, 64, 0, (uint8_t)(1 + i));
+        node->ip6 = net_ip6(0xfd7a115c, (uint8_t)(1 + i));
         const ml_config cfg = {.random = {.fill = world_random, .ctx = &node->seed},
                                .control_url = "http://127.0.0.1:1",
                                .hostname = i ? "b" : "a"};
@@ -585,12 +608,24 @@ static inline struct net *net_start(enum net_kind a, enum net_kind b, uint8_t re
     return n;
 }
 
+/* Everything of the tailnet's IPv6 addresses, besides what world_netmap() allows. */
+static inline void net_allow6(struct net *n, unsigned i)
+{
+    struct ml_rule rule = {.src_count = 1, .dst_count = 1};
+    rule.srcs[0] = (ml_prefix){.ip = net_ip6(0xfd7a115c, 0), .bits = 48};
+    rule.dsts[0] = (struct ml_rule_dst){.net = rule.srcs[0], .port_last = 65535};
+    world_delta(&n->w, i, &(struct ml_delta){.type = ML_DELTA_RULES_BEGIN, .text = "six"});
+    world_delta(&n->w, i, &(struct ml_delta){.type = ML_DELTA_RULE, .rule = &rule});
+    world_delta(&n->w, i, &(struct ml_delta){.type = ML_DELTA_RULES_END, .text = "six"});
+}
+
 static inline void net_join(struct net *n)
 {
     for (unsigned i = 0; i < WORLD_NODES; i++) {
         ml_netcheck_set_map_poll(&n->w.n[i].ml->netcheck, true);
         net_regions(n, i);
         world_netmap(&n->w, i);
+        net_allow6(n, i);
     }
     net_run(n, ML_SEC(6));
     net_exchange(n);
@@ -608,15 +643,21 @@ static inline void net_end(struct net *n)
     free(n);
 }
 
-/* A UDP datagram of the host of node i to that of node k. */
-static inline ml_err net_send(struct net *n, unsigned i, unsigned k, const char *text)
+static inline ml_err net_send_ip(struct net *n, unsigned i, unsigned k, const char *text, bool is6)
 {
     uint8_t pkt[256];
-    ml_addr src = {.ip = n->w.n[i].ip4, .port = 1000}, dst = {.ip = n->w.n[k].ip4, .port = 2000};
+    ml_addr src = {.ip = is6 ? n->w.n[i].ip6 : n->w.n[i].ip4, .port = 1000};
+    ml_addr dst = {.ip = is6 ? n->w.n[k].ip6 : n->w.n[k].ip4, .port = 2000};
     size_t len = ml_udp_build(pkt, sizeof pkt, &src, &dst, (const uint8_t *)text, strlen(text), 1);
     ml_err err = ml_handle_overlay(n->w.n[i].ml, n->w.now, pkt, len);
     net_settle(n);
     return err;
+}
+
+/* A UDP datagram of the host of node i to that of node k. */
+static inline ml_err net_send(struct net *n, unsigned i, unsigned k, const char *text)
+{
+    return net_send_ip(n, i, k, text, false);
 }
 
 /* The trusted direct address from i to k, unset while relayed. */

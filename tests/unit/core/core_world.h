@@ -23,7 +23,7 @@ struct world_node {
     void *mem;
     uint64_t seed;
     ml_addr addr;           /* underlay */
-    ml_ip ip4;              /* overlay */
+    ml_ip ip4, ip6;         /* overlay; no IPv6 unless a test gives it */
     uint8_t inbox[8][1500]; /* overlay packets delivered to the host, newest overwrites from the start */
     size_t inbox_len[8];
     unsigned inbox_count;
@@ -62,9 +62,10 @@ static inline void world_node_of(const struct world *w, unsigned i, struct ml_no
     out->key = w->n[i].ml->node_pub;
     out->disco = *ml_path_disco_key(&w->n[i].ml->path);
     out->addresses[0] = (ml_prefix){.ip = w->n[i].ip4, .bits = 32};
-    out->address_count = 1;
-    out->allowed[0] = out->addresses[0];
-    out->allowed_count = 1;
+    out->addresses[1] = (ml_prefix){.ip = w->n[i].ip6, .bits = 128};
+    out->address_count = ml_ip_is_set(&w->n[i].ip6) ? 2 : 1;
+    memcpy(out->allowed, out->addresses, sizeof out->addresses[0] * out->address_count);
+    out->allowed_count = out->address_count;
     out->endpoints[0] = w->n[i].addr;
     out->endpoint_count = 1;
     out->is_machine_authorized = true;
@@ -255,7 +256,8 @@ static inline bool world_got(const struct world *w, unsigned i, const char *text
 {
     const struct world_node *n = &w->n[i];
     for (unsigned k = 0; k < 8 && k < n->inbox_count; k++) {
-        if (n->inbox_len[k] == 28 + strlen(text) && memcmp(n->inbox[k] + 28, text, strlen(text)) == 0) {
+        size_t headers = n->inbox_len[k] && n->inbox[k][0] >> 4 == 6 ? 48 : 28;
+        if (n->inbox_len[k] == headers + strlen(text) && memcmp(n->inbox[k] + headers, text, strlen(text)) == 0) {
             return true;
         }
     }
