@@ -489,7 +489,8 @@ static void on_data(struct ml_wg *wg, ml_time now, uint8_t *msg, size_t len, str
         res->drop = ML_DROP_WG_UNKNOWN_INDEX;
         return;
     }
-    res->drop = ml_wg_session_open(&p->session, now, which, msg, len, &res->first_on_session);
+    bool wins_crossing = memcmp(wg->id.pub, p->key.b, sizeof wg->id.pub) > 0;
+    res->drop = ml_wg_session_open(&p->session, now, which, msg, len, wins_crossing, &res->first_on_session);
     if (res->drop != ML_DROP_NONE) {
         return;
     }

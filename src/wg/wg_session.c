@@ -6,9 +6,18 @@
  *   we answered it              previous = none;  next = new
  *   first packet on next        previous = current;  current = next;  next = none
  *
+ * Two sides that start at once complete two handshakes, each the one it started, and if nothing were done about it each would
+ * go on to send on its own and to renew it, so that they cross again at every rekey; and answering a rekey drops `previous`,
+ * on which the other side still sends. So handshakes that crossed, which is to say less than REKEY_TIMEOUT apart:
+ *   ours completed              previous = current;  current = new;  next stays
+ *   first packet on next        the side with the smaller public key: as always;  the other: previous = next;  next = none
+ * Both then send on the handshake of the larger key. Official nodes complete only one of the two.
+ *
  * SPDX-License-Identifier: MIT
  */
 #include "wg/wg_session.h"
+
+#include "wg/wg_timers.h"
 
 void ml_wg_session_clear(struct ml_wg_session *s)
 {
@@ -41,12 +50,18 @@ static void retire_current(struct ml_wg_session *s)
     ml_wg_replay_shrink(&s->seen_previous, s->ring_previous, ML_WG_REPLAY_BLOCKS(ML_CFG_WG_WINDOW_PREVIOUS), &s->seen, s->ring);
 }
 
+/* previous = next, which was never received on: an empty window. */
+static void retire_next(struct ml_wg_session *s)
+{
+    retire(s, &s->next);
+    ml_wg_replay_init(&s->seen_previous, s->ring_previous, ML_WG_REPLAY_BLOCKS(ML_CFG_WG_WINDOW_PREVIOUS));
+    ml_wipe(&s->next, sizeof s->next);
+}
+
 void ml_wg_session_install_current(struct ml_wg_session *s, ml_time now, const struct ml_wg_keys *keys)
 {
-    if (s->next.local_index != 0) {
-        retire(s, &s->next); /* never received on: an empty window */
-        ml_wg_replay_init(&s->seen_previous, s->ring_previous, ML_WG_REPLAY_BLOCKS(ML_CFG_WG_WINDOW_PREVIOUS));
-        ml_wipe(&s->next, sizeof s->next);
+    if (s->next.local_index != 0 && now - s->next.created_at >= ML_WG_REKEY_TIMEOUT) {
+        retire_next(s);
     } else {
         retire_current(s);
     }
@@ -93,7 +108,8 @@ void ml_wg_session_seal(struct ml_wg_session *s, uint8_t *msg, size_t plain_len)
     ml_aead_seal(msg + ML_WG_DATA_HEADER, kp->send, nonce, NULL, 0, msg + ML_WG_DATA_HEADER, plain_len);
 }
 
-ml_drop ml_wg_session_open(struct ml_wg_session *s, ml_time now, enum ml_wg_which which, uint8_t *msg, size_t len, bool *first)
+ml_drop ml_wg_session_open(struct ml_wg_session *s, ml_time now, enum ml_wg_which which, uint8_t *msg, size_t len,
+                           bool wins_crossing, bool *first)
 {
     uint64_t counter = ml_get_le64(msg + ML_WG_DATA_OFF_COUNTER);
     uint8_t nonce[12] = {0};
@@ -117,6 +133,11 @@ ml_drop ml_wg_session_open(struct ml_wg_session *s, ml_time now, enum ml_wg_whic
     ml_put_le64(nonce + 4, counter);
     if (!ml_aead_open(msg + ML_WG_DATA_HEADER, key, nonce, NULL, 0, msg + ML_WG_DATA_HEADER, len - ML_WG_DATA_HEADER)) {
         return ML_DROP_WG_BAD_AUTH;
+    }
+    if (which == ML_WG_KEYPAIR_NEXT && wins_crossing && s->is_initiator && s->current.local_index != 0 &&
+        s->current.created_at >= s->next.created_at) {
+        retire_next(s);
+        which = ML_WG_KEYPAIR_PREVIOUS;
     }
     if (which == ML_WG_KEYPAIR_PREVIOUS) {
         (void)ml_wg_replay_accept(&s->seen_previous, s->ring_previous, counter);

@@ -57,7 +57,7 @@ struct ml_wg_session {
 
 /** Wipes all keypairs. Also the initial state. */
 void ml_wg_session_clear(struct ml_wg_session *s);
-/** Keys of a handshake that we started: they become current at once. */
+/** Keys of a handshake that we started: they become current at once. Handshakes that crossed: see wg_session.c. */
 void ml_wg_session_install_current(struct ml_wg_session *s, ml_time now, const struct ml_wg_keys *keys);
 /** Keys of a handshake that we answered: they become next, and whatever was previous is dropped. */
 void ml_wg_session_install_next(struct ml_wg_session *s, ml_time now, const struct ml_wg_keys *keys);
@@ -74,8 +74,10 @@ void ml_wg_session_seal(struct ml_wg_session *s, uint8_t *msg, size_t plain_len)
 /**
  * @brief Open a data message in place: age, authenticity, replay, and promotion of `next`.
  * @param msg    Of @p len bytes, at least 32; plaintext of len - 32 bytes at msg + 16 on success, scrambled otherwise.
+ * @param wins_crossing  When our handshake and the peer's crossed, ours is the one to stay: our public key is the larger.
  * @param first  Set when this packet made `next` current.
  */
-ml_drop ml_wg_session_open(struct ml_wg_session *s, ml_time now, enum ml_wg_which which, uint8_t *msg, size_t len, bool *first);
+ml_drop ml_wg_session_open(struct ml_wg_session *s, ml_time now, enum ml_wg_which which, uint8_t *msg, size_t len,
+                           bool wins_crossing, bool *first);
 
 #endif

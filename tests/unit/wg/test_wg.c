@@ -616,6 +616,24 @@ static void two_sides_that_start_at_once_both_get_through_without_a_retry(void *
     assert_silent(&p.b, p.now);
 }
 
+static void two_sides_that_started_at_once_rekey_once_and_lose_nothing(void **state)
+{
+    (void)state;
+    two_sides_that_start_at_once_both_get_through_without_a_retry(state);
+    p.now += ML_SEC(121);
+    uint64_t before = p.a.wg.counters.initiations_sent + p.b.wg.counters.initiations_sent;
+    struct pkt da = must_seal(&p.a, p.now, 40), db = must_seal(&p.b, p.now, 40);
+    struct side *one = memcmp(p.a.wg.id.pub, p.b.wg.id.pub, 32) > 0 ? &p.a : &p.b, *other = one == &p.a ? &p.b : &p.a;
+    struct pkt init = must_take(one, p.now, 148);
+    assert_silent(other, p.now);
+    struct pkt resp = must_answer(other, p.now, one, &init);
+    /* In flight while the rekey went on. */
+    assert_int_equal(give(&p.b, p.now, &p.a, &da).type, ML_WG_IN_DATA);
+    assert_int_equal(give(&p.a, p.now, &p.b, &db).type, ML_WG_IN_DATA);
+    assert_int_equal(give(one, p.now, other, &resp).type, ML_WG_IN_HANDSHAKE);
+    assert_int_equal(p.a.wg.counters.initiations_sent + p.b.wg.counters.initiations_sent, before + 1);
+}
+
 static void keys_are_wiped_540_s_after_the_last_session_and_the_owner_is_told(void **state)
 {
     (void)state;
@@ -786,6 +804,7 @@ int main(void)
         T(D13_unknown_keys_and_unknown_indices_produce_no_traffic),
         T(an_initiation_that_only_names_a_known_key_does_not_verify),
         T(two_sides_that_start_at_once_both_get_through_without_a_retry),
+        T(two_sides_that_started_at_once_rekey_once_and_lose_nothing),
         T(keys_are_wiped_540_s_after_the_last_session_and_the_owner_is_told),
         T(a_packet_staged_behind_a_lost_response_gets_an_initiation_after_5_s),
         T(waiting_packets_are_bounded_newest_kept_and_counted),

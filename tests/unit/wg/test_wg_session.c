@@ -32,7 +32,7 @@ static void next_becomes_current_with_its_first_packet_and_current_previous(void
     assert_int_equal(ml_wg_session_find(&s, 0), ML_WG_KEYPAIR_NONE);
     ml_wg_session_install_current(&o, 2, &m2);
     ml_wg_session_seal(&o, msg, 0);
-    assert_int_equal(ml_wg_session_open(&s, 3, ML_WG_KEYPAIR_NEXT, msg, 32, &first), ML_DROP_NONE);
+    assert_int_equal(ml_wg_session_open(&s, 3, ML_WG_KEYPAIR_NEXT, msg, 32, false, &first), ML_DROP_NONE);
     assert_true(first);
     assert_false(s.is_initiator);
     assert_int_equal(ml_wg_session_find(&s, 1), ML_WG_KEYPAIR_PREVIOUS);
@@ -45,11 +45,43 @@ static void keys_of_our_own_handshake_push_an_unused_next_to_previous(void **sta
     struct ml_wg_keys k1 = keys(1, false), k2 = keys(2, false), k3 = keys(3, false);
     ml_wg_session_install_current(&s, 1, &k1);
     ml_wg_session_install_next(&s, 2, &k2);
-    ml_wg_session_install_current(&s, 3, &k3);
+    ml_wg_session_install_current(&s, 2 + ML_SEC(5), &k3);
     assert_int_equal(ml_wg_session_find(&s, 1), ML_WG_KEYPAIR_NONE);
     assert_int_equal(ml_wg_session_find(&s, 2), ML_WG_KEYPAIR_PREVIOUS);
     assert_int_equal(ml_wg_session_find(&s, 3), ML_WG_KEYPAIR_CURRENT);
     assert_true(s.is_initiator);
+}
+
+static void handshakes_that_crossed_leave_both_sides_with_that_of_the_larger_key(void **state)
+{
+    (void)state;
+    /* 1 is the old session, 2 that of o, 3 that of s, which has the larger key. */
+    struct ml_wg_keys k1 = keys(1, false), k2 = keys(2, false), k3 = keys(3, false);
+    struct ml_wg_keys m1 = keys(1, true), m2 = keys(2, true), m3 = keys(3, true);
+    uint8_t from_s[32], from_o[32], late[32];
+    bool first;
+    ml_wg_session_install_current(&s, 1, &k1);
+    ml_wg_session_install_current(&o, 1, &m1);
+    ml_wg_session_seal(&o, late, 0);
+    ml_wg_session_install_next(&s, 2, &k2);
+    ml_wg_session_install_next(&o, 2, &m3);
+    ml_wg_session_install_current(&s, 3, &k3);
+    ml_wg_session_install_current(&o, 3, &m2);
+    /* What was in flight on the old session still opens. */
+    assert_int_equal(ml_wg_session_open(&s, 4, ml_wg_session_find(&s, 1), late, 32, true, &first), ML_DROP_NONE);
+    ml_wg_session_seal(&s, from_s, 0);
+    ml_wg_session_seal(&o, from_o, 0);
+    uint8_t again[32];
+    memcpy(again, from_o, sizeof again);
+    assert_int_equal(ml_wg_session_open(&s, 4, ml_wg_session_find(&s, 2), from_o, 32, true, &first), ML_DROP_NONE);
+    assert_false(first);
+    assert_int_equal(ml_wg_session_open(&s, 4, ml_wg_session_find(&s, 2), again, 32, true, &first), ML_DROP_WG_REPLAY);
+    assert_int_equal(ml_wg_session_open(&o, 4, ml_wg_session_find(&o, 103), from_s, 32, false, &first), ML_DROP_NONE);
+    assert_true(first);
+    assert_int_equal(s.current.local_index, 3);
+    assert_int_equal(o.current.local_index, 103);
+    assert_true(s.is_initiator);
+    assert_false(o.is_initiator);
 }
 
 static void counters_end_before_2_to_the_64_minus_2_to_the_13(void **state)
@@ -64,9 +96,9 @@ static void counters_end_before_2_to_the_64_minus_2_to_the_13(void **state)
     assert_true(ml_wg_session_can_send(&s, 1));
     ml_wg_session_seal(&s, msg, 0);
     assert_false(ml_wg_session_can_send(&s, 1));
-    assert_int_equal(ml_wg_session_open(&o, 1, ML_WG_KEYPAIR_CURRENT, msg, 32, &first), ML_DROP_NONE);
+    assert_int_equal(ml_wg_session_open(&o, 1, ML_WG_KEYPAIR_CURRENT, msg, 32, false, &first), ML_DROP_NONE);
     ml_wg_session_seal(&s, msg, 0);
-    assert_int_equal(ml_wg_session_open(&o, 1, ML_WG_KEYPAIR_CURRENT, msg, 32, &first), ML_DROP_WG_REPLAY);
+    assert_int_equal(ml_wg_session_open(&o, 1, ML_WG_KEYPAIR_CURRENT, msg, 32, false, &first), ML_DROP_WG_REPLAY);
 }
 
 int main(void)
@@ -74,6 +106,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(next_becomes_current_with_its_first_packet_and_current_previous, setup),
         cmocka_unit_test_setup(keys_of_our_own_handshake_push_an_unused_next_to_previous, setup),
+        cmocka_unit_test_setup(handshakes_that_crossed_leave_both_sides_with_that_of_the_larger_key, setup),
         cmocka_unit_test_setup(counters_end_before_2_to_the_64_minus_2_to_the_13, setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
