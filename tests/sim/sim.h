@@ -24,6 +24,7 @@
 #define SIM_STREAMS  128
 #define SIM_TRAFFICS 256
 #define SIM_SEQ_MAX  (1U << 19)
+#define SIM_CAPTURES 16
 #define SIM_PORT     41641
 
 /* ---- Underlay ---- */
@@ -70,6 +71,7 @@ extern const char *const sim_kind_names[SIM_KIND_COUNT];
 /* ---- Nodes ---- */
 
 struct sim_node {
+    struct sim *w;
     ml_engine *ml;
     void *mem;
     size_t mem_len;
@@ -83,10 +85,11 @@ struct sim_node {
     ml_ip overlay;
     ml_private_key node_key, disco_key;
     struct ml_control_published told;
-    bool is_told_late;                                   /* control was down when this changed */
-    uint64_t datagrams, disco, initiations, stun, bytes; /* sent; bytes with headers, relayed ones included */
+    bool is_told_late;                            /* control was down when this changed */
+    uint64_t datagrams, disco, initiations, stun; /* sent */
+    uint64_t bytes;                               /* sent, and over streams received, with headers */
     uint64_t to_phantoms;
-    unsigned events_pong;
+    unsigned pongs; /* ML_EV_PONG seen */
 };
 
 /* ---- Streams: TCP connections to relays ---- */
@@ -188,18 +191,24 @@ struct sim {
     ml_time control_delay;
     unsigned phantoms; /* peers in every netmap that do not exist */
     unsigned failures;
+    bool is_verbose;
+    bool is_capturing; /* keep copies of what arrives at a node, for a flood to replay */
+    unsigned capture_of;
+    uint8_t captured[SIM_CAPTURES][1500];
+    size_t captured_len[SIM_CAPTURES];
 };
 
 struct sim_opts {
     uint64_t seed;
-    bool is_quick; /* fewer tries, shorter long runs */
+    bool is_quick;   /* fewer tries, shorter long runs */
+    bool is_verbose; /* what the engines log, and what they dropped */
 };
 
 /* sim_world.c */
 uint64_t sim_rand(struct sim *w);
 unsigned sim_below(struct sim *w, unsigned bound); /* 0 for bound 0 */
 bool sim_chance(struct sim *w, unsigned per_mille);
-struct sim *sim_new(const char *name, uint64_t seed);
+struct sim *sim_new(const char *name, const struct sim_opts *o, uint64_t seed);
 /* Ends the run: checks what must hold in all of them, frees it, returns its failures. */
 unsigned sim_free(struct sim *w);
 struct sim_event *sim_push(struct sim *w, ml_time at, enum sim_event_type type); /* the queue owns it */

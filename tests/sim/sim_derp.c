@@ -82,6 +82,7 @@ static ml_time tcp_delay(struct sim *w, const struct sim_stream *s)
 static void send_bytes(struct sim *w, struct sim_stream *s, enum sim_event_type way, const uint8_t *data, size_t len)
 {
     ml_time *last = way == SIM_EV_UP ? &s->up_at : &s->down_at;
+    w->n[s->node].bytes += len + 40;
     for (size_t off = 0; off < len;) {
         size_t n = len - off < CHUNK ? len - off : CHUNK;
         ml_time at = w->now + tcp_delay(w, s);
@@ -209,7 +210,6 @@ void sim_derp_tx(struct sim *w, unsigned node)
         const uint8_t *buf = NULL;
         size_t len = 0;
         while (s->serial && s->node == node && s->is_open && s->id && (len = ml_stream_tx_peek(n->ml, s->id, &buf)) > 0) {
-            n->bytes += len + 40;
             if (!s->is_dead) {
                 send_bytes(w, s, SIM_EV_UP, buf, len);
             }

@@ -1,5 +1,5 @@
 /*
- * sim [--quick] [--seed N] [--scenario NAME] [--list]
+ * sim [--quick] [--verbose] [--seed N] [--scenario NAME] [--list]
  *
  * Runs scenarios and says for each whether what must hold held; a failure names its seed, which repeats it exactly. Without
  * --quick pairs are tried ten times and long runs are as long as they say.
@@ -23,12 +23,17 @@ const struct sim_scenario sim_scenarios[] = {
     {"control-away", "no control for an hour, and a move meanwhile", sim_run_control_away},
     {"disco-key", "a peer's disco key changes", sim_run_disco_key},
     {"suspend", "an hour is missing", sim_run_suspend},
+    {"mesh", "eight nodes of all kinds, everybody with everybody", sim_run_mesh},
+    {"scale", "16 active peers with and without 984 idle ones in the netmap", sim_run_scale},
+    {"flood", "forged, replayed and ill-meant packets by the thousand", sim_run_flood},
+    {"idle", "what idle nodes send, and the first ping afterwards", sim_run_idle},
+    {"repeat", "the same seed gives the same packets", sim_run_repeat},
     {NULL, NULL, NULL},
 };
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: sim [--quick] [--seed N] [--scenario NAME] [--list]\n");
+    fprintf(stderr, "usage: sim [--quick] [--verbose] [--seed N] [--scenario NAME] [--list]\n");
     return 2;
 }
 
@@ -40,6 +45,8 @@ int main(int argc, char **argv)
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--quick") == 0) {
             o.is_quick = true;
+        } else if (strcmp(argv[i], "--verbose") == 0) {
+            o.is_verbose = true;
         } else if (strcmp(argv[i], "--list") == 0) {
             for (const struct sim_scenario *s = sim_scenarios; s->name; s++) {
                 printf("%-14s %s\n", s->name, s->what);

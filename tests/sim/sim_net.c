@@ -293,6 +293,11 @@ static void give(struct sim *w, unsigned k, const struct sim_event *ev)
     if (n->is_suspended || n->is_udp_blocked || !n->ml) {
         return;
     }
+    if (w->is_capturing && w->capture_of == k && ev->len <= sizeof w->captured[0] && sim_chance(w, 20)) {
+        unsigned at = w->captured_len[0] ? sim_below(w, SIM_CAPTURES) : 0;
+        memcpy(w->captured[at], ev->data, ev->len);
+        w->captured_len[at] = ev->len;
+    }
     ml_err err = ml_handle_datagram(n->ml, w->now, &ev->src, ev->data, ev->len);
     sim_drain(w, k);
     if (err == ML_ERR_FULL) {

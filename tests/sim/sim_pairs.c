@@ -79,11 +79,12 @@ static void run_two(struct sim *w, unsigned loss_index, struct pair_result *r)
     }
 }
 
-static unsigned run_pair(uint64_t seed, unsigned a, unsigned b, unsigned loss_index, struct pair_result *r)
+static unsigned run_pair(const struct sim_opts *o, uint64_t seed, unsigned a, unsigned b, unsigned loss_index,
+                         struct pair_result *r)
 {
     char name[64];
     snprintf(name, sizeof name, "pairs (%s to %s, %u %% loss)", sim_kind_names[a], sim_kind_names[b], losses[loss_index] / 10);
-    struct sim *w = sim_new(name, seed);
+    struct sim *w = sim_new(name, o, seed);
     sim_add_node(w, (enum sim_kind)a);
     sim_add_node(w, (enum sim_kind)b);
     sim_set_loss(w, 0, losses[loss_index]);
@@ -114,7 +115,7 @@ unsigned sim_run_pairs(const struct sim_opts *o)
                 struct pair_result r = {0};
                 ml_time times[TRIES];
                 for (unsigned k = 0; k < tries; k++) {
-                    failures += run_pair(o->seed + 1000 * k, a, b, l, &r);
+                    failures += run_pair(o, o->seed + 1000 * k, a, b, l, &r);
                     times[k] = r.direct_after;
                 }
                 qsort(times, tries, sizeof times[0], by_time);
@@ -149,7 +150,7 @@ unsigned sim_run_topologies(const struct sim_opts *o)
             struct pair_result r = {0};
             char name[96];
             snprintf(name, sizeof name, "topologies (%s, %u %% loss)", places[k].name, losses[l] / 10);
-            struct sim *w = sim_new(name, o->seed + k);
+            struct sim *w = sim_new(name, o, o->seed + k);
             sim_add_node(w, SIM_NONE);
             sim_add_node(w, SIM_NONE);
             int outer = sim_nat_add(w, SIM_NAT_EASY, -1);

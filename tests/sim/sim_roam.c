@@ -32,9 +32,10 @@ static bool is_both_direct(struct sim *w, void *arg)
     return sim_is_direct(w, 0, 1, NULL) && sim_is_direct(w, 1, 0, NULL);
 }
 
-static void talk_start(struct talk *k, const char *name, uint64_t seed, enum sim_kind a, enum sim_kind b)
+static void talk_start(struct talk *k, const char *name, const struct sim_opts *o, uint64_t seed, enum sim_kind a,
+                       enum sim_kind b)
 {
-    k->w = sim_new(name, seed);
+    k->w = sim_new(name, o, seed);
     sim_add_node(k->w, a);
     sim_add_node(k->w, b);
     sim_start(k->w, NULL);
@@ -72,7 +73,7 @@ unsigned sim_run_relay_restart(const struct sim_opts *o)
 {
     unsigned failures = 0;
     struct talk k;
-    talk_start(&k, "relay-restart", o->seed, SIM_HARD, SIM_HARD);
+    talk_start(&k, "relay-restart", o, o->seed, SIM_HARD, SIM_HARD);
     for (unsigned round = 0; round < 3; round++) {
         sim_derp_restart(k.w, 1, ML_SEC(1));
         sim_run(k.w, SETTLE);
@@ -84,7 +85,7 @@ unsigned sim_run_relay_restart(const struct sim_opts *o)
     talk_check(&k, "relayed pair, home relay away for 2 minutes", ML_SEC(130));
     failures += sim_free(k.w);
 
-    talk_start(&k, "relay-restart", o->seed, SIM_EASY, SIM_CGNAT);
+    talk_start(&k, "relay-restart", o, o->seed, SIM_EASY, SIM_CGNAT);
     sim_derp_restart(k.w, 1, ML_SEC(1));
     sim_derp_restart(k.w, 2, ML_SEC(1));
     sim_run(k.w, SETTLE);
@@ -102,7 +103,7 @@ unsigned sim_run_nat_loss(const struct sim_opts *o)
     for (unsigned p = 0; p < sizeof pairs / sizeof pairs[0]; p++) {
         struct talk k;
         char what[80];
-        talk_start(&k, "nat-loss", o->seed + p, pairs[p][0], pairs[p][1]);
+        talk_start(&k, "nat-loss", o, o->seed + p, pairs[p][0], pairs[p][1]);
         for (unsigned n = 0; n < k.w->nat_count; n++) {
             sim_nat_forget(k.w, (int)n);
         }
@@ -138,7 +139,7 @@ unsigned sim_run_rebind(const struct sim_opts *o)
     for (unsigned p = 0; p < sizeof ways / sizeof ways[0]; p++) {
         struct talk k;
         char what[96];
-        talk_start(&k, "rebind", o->seed + p, ways[p][0], ways[p][2]);
+        talk_start(&k, "rebind", o, o->seed + p, ways[p][0], ways[p][2]);
         move(k.w, 0, ways[p][1]);
         sim_run(k.w, SETTLE);
         snprintf(what, sizeof what, "%s moves to %s, the other is %s", sim_kind_names[ways[p][0]], sim_kind_names[ways[p][1]],
@@ -153,7 +154,7 @@ unsigned sim_run_udp_blocked(const struct sim_opts *o)
 {
     unsigned failures = 0;
     struct talk k;
-    talk_start(&k, "udp-blocked", o->seed, SIM_EASY, SIM_NONE);
+    talk_start(&k, "udp-blocked", o, o->seed, SIM_EASY, SIM_NONE);
     for (unsigned round = 0; round < 3; round++) {
         k.w->n[0].is_udp_blocked = true;
         sim_run(k.w, ML_SEC(60));
@@ -176,7 +177,7 @@ unsigned sim_run_control_away(const struct sim_opts *o)
 {
     unsigned failures = 0;
     struct talk k;
-    talk_start(&k, "control-away", o->seed, SIM_EASY, SIM_EASY);
+    talk_start(&k, "control-away", o, o->seed, SIM_EASY, SIM_EASY);
     sim_control_set_down(k.w, true);
     sim_run(k.w, ML_SEC(1800));
     talk_check(&k, "control away for half an hour", AT_ONCE);
@@ -200,7 +201,7 @@ unsigned sim_run_disco_key(const struct sim_opts *o)
     for (unsigned is_down = 0; is_down < 2; is_down++) {
         const char *tail = is_down ? ", control away" : "";
         char what[80];
-        talk_start(&k, "disco-key", o->seed, SIM_EASY, SIM_EASY);
+        talk_start(&k, "disco-key", o, o->seed, SIM_EASY, SIM_EASY);
         uint64_t before = k.w->n[0].initiations + k.w->n[1].initiations;
         sim_control_set_down(k.w, is_down);
         if (!is_down) {
@@ -235,7 +236,7 @@ unsigned sim_run_suspend(const struct sim_opts *o)
     for (unsigned p = 0; p < 2 * sizeof kinds / sizeof kinds[0]; p++) {
         bool is_told = p % 2;
         char what[80];
-        talk_start(&k, "suspend", o->seed + p, kinds[p / 2][0], kinds[p / 2][1]);
+        talk_start(&k, "suspend", o, o->seed + p, kinds[p / 2][0], kinds[p / 2][1]);
         k.w->n[0].is_suspended = true;
         sim_derp_cut(k.w, 0);
         sim_run(k.w, ML_SEC(3600));
@@ -252,7 +253,7 @@ unsigned sim_run_suspend(const struct sim_opts *o)
         talk_check(&k, what, ML_SEC(8));
         failures += sim_free(k.w);
     }
-    talk_start(&k, "suspend", o->seed, SIM_EASY, SIM_EASY);
+    talk_start(&k, "suspend", o, o->seed, SIM_EASY, SIM_EASY);
     sim_jump(k.w, ML_SEC(3600));
     sim_traffic_mark(k.w, k.t[0]);
     sim_traffic_mark(k.w, k.t[1]);
@@ -269,7 +270,7 @@ static unsigned days_of(const struct sim_opts *o, enum sim_kind a, enum sim_kind
     struct talk k;
     ml_time worst_start = 0, worst_gap = 0;
     unsigned hours = 48;
-    talk_start(&k, "days", o->seed, a, b);
+    talk_start(&k, "days", o, o->seed, a, b);
     for (unsigned h = 0; h < hours; h++) {
         sim_traffic_stop(k.w, k.t[0]);
         sim_traffic_stop(k.w, k.t[1]);

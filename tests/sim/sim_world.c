@@ -132,7 +132,7 @@ void sim_fail(struct sim *w, const char *fmt, ...)
 
 /* ---- Making and ending a world ---- */
 
-struct sim *sim_new(const char *name, uint64_t seed)
+struct sim *sim_new(const char *name, const struct sim_opts *o, uint64_t seed)
 {
     struct sim *w = calloc(1, sizeof *w);
     if (!w) {
@@ -140,6 +140,7 @@ struct sim *sim_new(const char *name, uint64_t seed)
     }
     w->name = name;
     w->seed = seed;
+    w->is_verbose = o->is_verbose;
     w->rng = seed;
     w->now = ML_SEC(1000);
     w->wall0 = UINT64_C(1790000000000);
@@ -170,6 +171,20 @@ static void clear_node(struct sim *w, unsigned i)
     }
 }
 
+/* What the engines threw away, for whoever looks into a failure. */
+static void print_drops(const struct sim *w)
+{
+    for (unsigned i = 0; i < w->count; i++) {
+        ml_stats st;
+        ml_get_stats(w->n[i].ml, &st);
+        for (unsigned k = 1; w->n[i].ml && k < ML_DROP_COUNT; k++) {
+            if (st.drop[k]) {
+                printf("node %u dropped %llu: %s\n", i, (unsigned long long)st.drop[k], ml_drop_text((ml_drop)k));
+            }
+        }
+    }
+}
+
 unsigned sim_free(struct sim *w)
 {
     for (unsigned t = 0; t < SIM_TRAFFICS; t++) {
@@ -178,6 +193,9 @@ unsigned sim_free(struct sim *w)
                       w->traffic[t].from, w->traffic[t].to);
             free(w->traffic[t].seen);
         }
+    }
+    if (w->is_verbose) {
+        print_drops(w);
     }
     for (unsigned i = 0; i < w->count; i++) {
         clear_node(w, i);
@@ -203,6 +221,7 @@ unsigned sim_add_node(struct sim *w, enum sim_kind kind)
     }
     unsigned i = w->count++;
     struct sim_node *n = &w->n[i];
+    n->w = w;
     n->rng = sim_rand(w);
     n->nat = n->nat6 = -1;
     n->link = (struct sim_link){.latency = ML_MSEC(2 + sim_below(w, 18)), .jitter = ML_MSEC(1 + sim_below(w, 3)), .reorder = 5};
@@ -375,6 +394,12 @@ void sim_control_set_down(struct sim *w, bool is_down)
 
 /* ---- Engines ---- */
 
+static void print_line(void *ctx, ml_log_level level, const char *line)
+{
+    const struct sim_node *n = ctx;
+    printf("%.3f s: node %u, level %d: %s\n", (double)n->w->now / 1e6, (unsigned)(n - n->w->n), (int)level, line);
+}
+
 static void make_engine(struct sim *w, unsigned i, const ml_config *base)
 {
     struct sim_node *n = &w->n[i];
@@ -383,6 +408,11 @@ static void make_engine(struct sim *w, unsigned i, const ml_config *base)
     cfg.random = (ml_random){.fill = node_random, .ctx = &n->rng};
     cfg.control_url = "http://127.0.0.1:1";
     cfg.hostname = "sim";
+    if (w->is_verbose) {
+        cfg.log = print_line;
+        cfg.log_ctx = n;
+        cfg.log_level = ML_LOG_DEBUG;
+    }
     n->mem_len = ml_mem_needed(&cfg);
     n->mem = malloc(n->mem_len + CANARY);
     if (!n->mem) {
@@ -534,6 +564,10 @@ static void traffic_got(struct sim *w, unsigned i, const uint8_t *pkt, size_t le
     }
     f->got++;
     f->first_at = f->first_at ? f->first_at : w->now;
+    if (w->is_verbose && w->now - f->last_at > ML_SEC(1)) {
+        printf("%.3f s: node %u hears node %u again after %.3f s\n", (double)w->now / 1e6, f->to, f->from,
+               (double)(w->now - f->last_at) / 1e6);
+    }
     f->max_gap = w->now - f->last_at > f->max_gap ? w->now - f->last_at : f->max_gap;
     f->last_at = w->now;
 }
@@ -610,7 +644,7 @@ static bool drain_once(struct sim *w, unsigned i)
             ml_handle_resolved(n->ml, w->now, out.token, NULL, 0);
             break;
         case ML_OUT_EVENT:
-            n->events_pong += out.event.type == ML_EV_PONG;
+            n->pongs += out.event.type == ML_EV_PONG;
             break;
         case ML_OUT_NONE:
             break;
