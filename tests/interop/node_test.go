@@ -196,6 +196,7 @@ func TestNodesOfOneTailnet(t *testing.T) {
 }
 
 func TestD35_TrafficMovesToTheRelayAndBack(t *testing.T) {
+	t.Parallel()
 	lab := harness.New(t, harness.Options{})
 	key := lab.Headscale.AuthKey(t, "--reusable")
 	ours := lab.Host("ml").Microlink(t, harness.NodeOptions{AuthKey: key})
@@ -220,6 +221,7 @@ func TestD35_TrafficMovesToTheRelayAndBack(t *testing.T) {
 }
 
 func TestD36_AChangedAddressKeepsThePortAndFindsNewPaths(t *testing.T) {
+	t.Parallel()
 	lab := harness.New(t, harness.Options{})
 	key := lab.Headscale.AuthKey(t, "--reusable")
 	ours := lab.Host("ml").Microlink(t, harness.NodeOptions{AuthKey: key, Args: []string{"--port", "41641"}})

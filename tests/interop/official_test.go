@@ -14,6 +14,7 @@ import (
 )
 
 func TestOfficialNodesInTheLab(t *testing.T) {
+	t.Parallel()
 	lab := harness.New(t, harness.Options{})
 	key := lab.Headscale.AuthKey(t, "--reusable")
 	start := func(h *harness.Host) *harness.Node {

@@ -16,6 +16,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -316,10 +317,10 @@ func (h *Host) Readdress(tb testing.TB) (now string) {
 // returned function is called.
 func (h *Host) Block(tb testing.TB, match string) (unblock func()) {
 	tb.Helper()
-	blocks++
-	table := fmt.Sprintf("block%d", blocks)
+
+	table := fmt.Sprintf("block%d", blocks.Add(1))
 	h.ns.nft(tb, fmt.Sprintf("table inet %s {\n chain out {\n  type filter hook output priority 0\n  %s drop\n }\n}\n", table, match))
 	return func() { run(5*time.Second, nil, "", h.ns.args("nft", "delete", "table", "inet", table)...) }
 }
 
-var blocks int
+var blocks atomic.Int32
