@@ -138,7 +138,15 @@ static void put_head(struct ml_http_conn *c, int status, const char *type, const
     append(c, head, n > 0 && (size_t)n < sizeof head ? (size_t)n : sizeof head - 1);
 }
 
-void ml_http_respond(struct ml_http_conn *c, int status, const char *type, const char *headers, const void *body, size_t len)
+/** Goes on outside of a request handler; the loop that called the handler goes on by itself. */
+static void kick(struct ml_http_conn *c)
+{
+    if (!c->in_handler) {
+        go_on(c);
+    }
+}
+
+static void prepare(struct ml_http_conn *c, int status, const char *type, const char *headers, const void *body, size_t len)
 {
     put_head(c, status, type, headers, (long)len);
     if (strcmp(c->req.method, "HEAD") != 0) {
@@ -146,7 +154,12 @@ void ml_http_respond(struct ml_http_conn *c, int status, const char *type, const
     }
     c->body = NULL;
     c->phase = SENDING;
-    go_on(c);
+}
+
+void ml_http_respond(struct ml_http_conn *c, int status, const char *type, const char *headers, const void *body, size_t len)
+{
+    prepare(c, status, type, headers, body, len);
+    kick(c);
 }
 
 void ml_http_respond_stream(struct ml_http_conn *c, const char *type, ml_http_body_fn fn, void *ctx)
@@ -156,7 +169,7 @@ void ml_http_respond_stream(struct ml_http_conn *c, const char *type, ml_http_bo
     c->body_ctx = ctx;
     c->cursor = 0;
     c->phase = SENDING;
-    go_on(c);
+    kick(c);
 }
 
 void ml_http_switch(struct ml_http_conn *c, const char *headers, const struct ml_http_raw *raw, void *ctx)
@@ -165,7 +178,7 @@ void ml_http_switch(struct ml_http_conn *c, const char *headers, const struct ml
     c->raw = raw;
     c->raw_ctx = ctx;
     c->phase = RAW;
-    go_on(c);
+    kick(c);
 }
 
 size_t ml_http_raw_write(struct ml_http_conn *c, const uint8_t *buf, size_t len)
@@ -203,10 +216,11 @@ static void produce(struct ml_http_conn *c)
     struct ml_writer w = ml_writer_of(at + 8, ML_HTTP_PIECE);
     bool more = c->body(c->body_ctx, &c->cursor, &w);
     if (w.len > 0) {
-        char size[16];
-        int n = snprintf(size, sizeof size, "%06zx\r\n", w.len); /* Fixed width, so that it fits in front. */
-        memcpy(at, size, (size_t)n);
-        memcpy(at + 8 + w.len, "\r\n", 2);
+        char size[24];
+        (void)snprintf(size, sizeof size, "%06zx\r\n", w.len); /* Fixed width, so that it fits in front. */
+        memcpy(at, size, 8);
+        at[8 + w.len] = '\r';
+        at[8 + w.len + 1] = '\n';
         c->out_len += 8 + w.len + 2;
     }
     if (!more) {
@@ -236,7 +250,7 @@ static bool send_out(struct ml_http_conn *c)
 static void refuse(struct ml_http_conn *c, int status)
 {
     c->keep_alive = false;
-    ml_http_respond(c, status, "text/plain", NULL, reason(status), strlen(reason(status)));
+    prepare(c, status, "text/plain", NULL, reason(status), strlen(reason(status)));
 }
 
 /** Takes a whole request out of the input. @return false when there is none yet. */
@@ -292,15 +306,12 @@ static void feed_raw(struct ml_http_conn *c)
 void ml_http_raw_more(struct ml_http_conn *c)
 {
     feed_raw(c);
-    go_on(c);
+    kick(c);
 }
 
 /** Sends, produces, takes the next request: until something must be waited for. */
 static void go_on(struct ml_http_conn *c)
 {
-    if (c->in_handler && c->phase != RAW) {
-        return; /* Called from within a request handler below: the loop there goes on. */
-    }
     for (;;) {
         if (!send_out(c)) {
             return;
@@ -461,8 +472,8 @@ bool ml_http_listen(struct ml_http_server *s, struct ml_loop *loop, const char *
         snprintf(why, why_cap, "socket path %s is too long", path);
         return false;
     }
-    strcpy(sa.sun_path, path);
-    strcpy(s->path, path);
+    memcpy(sa.sun_path, path, strlen(path) + 1);
+    memcpy(s->path, path, strlen(path) + 1);
     make_dir(path);
     if (someone_listens(&sa)) {
         snprintf(why, why_cap, "another daemon already answers at %s", path);

@@ -321,7 +321,7 @@ static void write_head(struct ml_daemon *d, json *j)
 
 bool ml_json_status_no_peers(void *daemon, uint64_t *cursor, struct ml_writer *w)
 {
-    (void)cursor;
+    *cursor = 1;
     json j = ml_json_writer_of(w);
     write_head(daemon, &j);
     ml_json_write_key(&j, "Peer");

@@ -288,15 +288,14 @@ void ml_text_pong(struct ml_daemon *d, const ml_ip *ip, const ml_peer_info *p, c
         ml_write_dec(w, pong->peerapi_port);
     }
     ml_write_str(w, ") via ");
-    if (pong->kind != ML_PING_DISCO) {
-        ml_write_str(w, kind[pong->kind]); /* Whichever way the tunnel took. */
-    } else if (pong->derp_region != 0) {
+    bool tells_path = pong->kind == ML_PING_DISCO; /* The others name themselves, whichever way the tunnel took. */
+    if (tells_path && pong->derp_region != 0) {
         char code[16];
         ml_daemon_region_code(d, pong->derp_region, code);
         ml_write_str(w, "DERP(");
         ml_write_str(w, code);
         ml_write_str(w, ")");
-    } else if (ml_addr_is_set(&pong->via)) {
+    } else if (tells_path && ml_addr_is_set(&pong->via)) {
         ml_write_addr(w, &pong->via);
     } else {
         ml_write_str(w, kind[pong->kind]);

@@ -193,7 +193,7 @@ static int take_auth_key(struct ml_options *o, const char *text)
         if (strlen(text) >= sizeof o->auth_key) {
             return usage_error("the auth key is too long", NULL);
         }
-        strcpy(o->auth_key, text);
+        memcpy(o->auth_key, text, strlen(text) + 1);
         return -1;
     }
     FILE *f = fopen(text + 5, "re");
@@ -214,7 +214,7 @@ static int take_socket(struct ml_options *o, const char *path)
     if (strlen(path) >= sizeof o->socket) {
         return usage_error("the socket path is too long:", path);
     }
-    strcpy(o->socket, path);
+    memcpy(o->socket, path, strlen(path) + 1);
     return -1;
 }
 
@@ -236,7 +236,7 @@ static int take_flag(struct ml_options *o, int flag, const char *arg)
         if (strlen(arg) >= sizeof o->state) {
             return usage_error("--state is too long", NULL);
         }
-        strcpy(o->state, arg);
+        memcpy(o->state, arg, strlen(arg) + 1);
         return -1;
     case OPT_TUN:
         o->tun = arg;

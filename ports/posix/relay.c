@@ -157,7 +157,14 @@ void ml_relay_abandoned(struct ml_daemon *d, const struct ml_http_conn *c)
 
 void ml_relay_close_all(struct ml_daemon *d)
 {
-    while (d->relays != NULL) {
-        hang_up(d->relays);
+    struct ml_relay *r = d->relays;
+    d->relays = NULL;
+    while (r != NULL) {
+        struct ml_relay *next = r->next;
+        if (r->tcp != NULL) {
+            ml_netif_tcp_close(r->tcp);
+        }
+        free(r);
+        r = next;
     }
 }

@@ -137,7 +137,7 @@ bool ml_resolver_start(struct ml_resolver *r, const char *host, uint32_t token, 
     if (l == NULL) {
         return false;
     }
-    strcpy(l->host, host);
+    memcpy(l->host, host, strlen(host) + 1);
     l->token = token;
     l->fn = fn;
     l->ctx = ctx;

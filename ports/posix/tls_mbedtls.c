@@ -137,7 +137,7 @@ struct ml_tls_conn *ml_tls_connect(struct ml_tls *t, int fd, const struct ml_tls
     if (c->has_verify_name) {
         snprintf(c->verify_name, sizeof c->verify_name, "%s", want->verify_name);
     }
-    if (c->has_pin) {
+    if (want->pin_sha256 != NULL) {
         memcpy(c->pin, want->pin_sha256, sizeof c->pin);
     }
     mbedtls_ssl_init(&c->ssl);
@@ -198,7 +198,12 @@ static enum ml_tls_result translate(struct ml_tls_conn *c, int ret, ml_close_rea
 static enum ml_tls_result judge(struct ml_tls_conn *c)
 {
     /* The chain belongs to the session and is only read; the library hands it out const all the same. */
-    mbedtls_x509_crt *chain = (mbedtls_x509_crt *)(uintptr_t)mbedtls_ssl_get_peer_cert(&c->ssl);
+    const mbedtls_x509_crt *peer = mbedtls_ssl_get_peer_cert(&c->ssl);
+    union {
+        const mbedtls_x509_crt *from;
+        mbedtls_x509_crt *to;
+    } cast = {.from = peer};
+    mbedtls_x509_crt *chain = cast.to;
     for (const mbedtls_x509_crt *i = chain; i != NULL && !c->has_meta_key; i = i->next) {
         c->has_meta_key = ml_tls_is_meta_cert(i, &c->meta_key);
     }

@@ -122,7 +122,7 @@ static bool issued_one_of(const mbedtls_x509_crt *root, const mbedtls_x509_crt *
 /** Takes one base64 block (line ends already gone); keeps the certificate in @p found if it may end the chain. */
 static void consider(const char *b64, size_t len, const mbedtls_x509_crt *chain, mbedtls_x509_crt *found)
 {
-    uint8_t *der = malloc(len);
+    uint8_t *der = len > 0 ? malloc(len) : NULL;
     if (der == NULL) {
         return;
     }
