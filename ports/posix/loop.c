@@ -120,3 +120,9 @@ int ml_sys_prepare_fd(int fd)
     }
     return fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
+
+bool ml_sys_is_writable(int fd)
+{
+    struct pollfd p = {.fd = fd, .events = POLLOUT};
+    return poll(&p, 1, 0) > 0;
+}

@@ -50,4 +50,7 @@ void ml_sys_random(void *ctx, uint8_t *buf, size_t len);
 /** @brief Non-blocking and close-on-exec. @return 0, or -1 with errno. */
 int ml_sys_prepare_fd(int fd);
 
+/** @brief A connect() under way has ended, one way or the other. */
+bool ml_sys_is_writable(int fd);
+
 #endif

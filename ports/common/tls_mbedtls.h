@@ -8,8 +8,8 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#ifndef ML_POSIX_TLS_MBEDTLS_H
-#define ML_POSIX_TLS_MBEDTLS_H
+#ifndef ML_COMMON_TLS_MBEDTLS_H
+#define ML_COMMON_TLS_MBEDTLS_H
 
 #include "microlink/engine.h"
 

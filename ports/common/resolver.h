@@ -6,8 +6,8 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#ifndef ML_POSIX_RESOLVER_H
-#define ML_POSIX_RESOLVER_H
+#ifndef ML_COMMON_RESOLVER_H
+#define ML_COMMON_RESOLVER_H
 
 #include "loop.h"
 

@@ -1,10 +1,13 @@
 /*
  * The engine's streams: resolve, connect (both families), TLS, then bytes both ways with back-pressure.
  *
+ * For every port that has BSD sockets: "loop.h", "udp.h" and the implementations of resolver.h and tls_mbedtls.h are the
+ * port's own.
+ *
  * SPDX-License-Identifier: MIT
  */
-#ifndef ML_POSIX_STREAM_H
-#define ML_POSIX_STREAM_H
+#ifndef ML_COMMON_STREAM_H
+#define ML_COMMON_STREAM_H
 
 #include "loop.h"
 #include "microlink/engine.h"
@@ -12,11 +15,15 @@
 #include "tls_mbedtls.h"
 
 /** Streams at a time: control, its successor, and the relays of the largest configuration. */
+#ifndef ML_STREAMS
 #define ML_STREAMS 12
+#endif
 /** Addresses tried per stream. */
 #define ML_STREAM_CANDIDATES 6
 /** Bytes read at a time and held back while the engine has no room. */
+#ifndef ML_STREAM_RX
 #define ML_STREAM_RX 4096
+#endif
 
 enum ml_stream_state { ML_STREAM_FREE, ML_STREAM_RESOLVING, ML_STREAM_CONNECTING, ML_STREAM_TLS, ML_STREAM_OPEN };
 

@@ -387,13 +387,13 @@ static void read_some(struct ml_stream *st)
 static void on_connecting(struct ml_stream *st, ml_time now)
 {
     for (int i = 0; i < 2; i++) {
-        struct pollfd p = {.fd = st->dial[i].fd, .events = POLLOUT};
-        if (p.fd < 0 || poll(&p, 1, 0) <= 0) {
+        int fd = st->dial[i].fd;
+        if (fd < 0 || !ml_sys_is_writable(fd)) {
             continue;
         }
         int e = 0;
         socklen_t len = sizeof e;
-        if (getsockopt(p.fd, SOL_SOCKET, SO_ERROR, &e, &len) != 0) {
+        if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &e, &len) != 0) {
             e = errno;
         }
         if (e == 0) {

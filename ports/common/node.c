@@ -1,16 +1,16 @@
 /*
- * The application API (microlink.h), written once above the engine and the interface of port.h; it contains nothing of POSIX
- * and is compiled into every port.
+ * A node above the engine and a port: what the application API does, without threads (see node.h).
  *
  * Owns the node's port, the receive queue and the snapshot of peers. Carries datagrams as UDP inside the tunnel on one
- * port, and answers ICMP echo, so that `ping` works although there is no IP stack here. Everything else is left out on
+ * port, and answers ICMP echo where the host has no IP stack of its own for the tunnel. Everything else is left out on
  * purpose: whoever wants TCP takes the port's interface instead.
  *
  * SPDX-License-Identifier: MIT
  */
-#include "microlink.h"
+#include "node.h"
 
 #include "base/addr.h"
+#include "host.h"
 #include "ip/ip_build.h"
 #include "microlink/port.h"
 
@@ -42,7 +42,7 @@ struct microlink {
     size_t peers_cap;
 };
 
-static _Thread_local char init_error[200];
+static ML_HOST_THREAD_LOCAL char init_error[200];
 
 /* ---- Small translations ---- */
 
@@ -68,7 +68,7 @@ static esp_err_t translate(ml_err err)
     }
 }
 
-const char *microlink_strerror(esp_err_t err)
+const char *ml_node_strerror(esp_err_t err)
 {
     switch (err) {
     case ESP_OK:
@@ -159,7 +159,7 @@ static microlink_state_t state_of(const microlink_t *ml)
     case ML_STATE_RUNNING:
         break;
     }
-    if (microlink_get_vpn_ip(ml) == 0) {
+    if (ml_node_get_vpn_ip(ml) == 0) {
         return MICROLINK_STATE_CONFIGURING_WG;
     }
     ml_peer_info peer;
@@ -181,6 +181,7 @@ static void emit(microlink_t *ml, microlink_event_t ev)
     if (ml->cfg.on_event != NULL) {
         ml->cfg.on_event(ml->cfg.event_ctx, &ev);
     }
+    ml_host_event(&ev);
 }
 
 static bool connected_state(microlink_state_t s)
@@ -344,13 +345,12 @@ static void on_overlay(void *ctx, const uint8_t *packet, size_t len)
     const uint8_t *data;
     size_t data_len;
     ml_ip_view_parse(&v, packet, len);
-    if (v.proto == ML_IPPROTO_UDP && ml_udp_parse(&v, &src, &dst, &data, &data_len)) {
-        if (dst.port == data_port(ml) && ml_ip_is4(&src.ip)) {
-            enqueue(ml, ml_ip4_to_u32(&src.ip), data, data_len);
-        }
+    if (v.proto == ML_IPPROTO_UDP && ml_udp_parse(&v, &src, &dst, &data, &data_len) && dst.port == data_port(ml) &&
+        ml_ip_is4(&src.ip)) {
+        enqueue(ml, ml_ip4_to_u32(&src.ip), data, data_len);
         return;
     }
-    if (ml_ip_view_is_echo_request(&v)) {
+    if (!ml_host_input(packet, len) && ml_ip_view_is_echo_request(&v)) {
         uint8_t reply[ML_OVERLAY_MTU];
         size_t n = ml_icmp_build_echo_reply(reply, sizeof reply, &v);
         if (n > 0) {
@@ -359,7 +359,7 @@ static void on_overlay(void *ctx, const uint8_t *packet, size_t len)
     }
 }
 
-esp_err_t microlink_send(microlink_t *ml, uint32_t dest_vpn_ip, const uint8_t *data, size_t len)
+esp_err_t ml_node_send(microlink_t *ml, uint32_t dest_vpn_ip, const uint8_t *data, size_t len)
 {
     if (!usable(ml) || (data == NULL && len > 0) || dest_vpn_ip == 0) {
         return ESP_ERR_INVALID_ARG;
@@ -380,7 +380,7 @@ esp_err_t microlink_send(microlink_t *ml, uint32_t dest_vpn_ip, const uint8_t *d
     return translate(err);
 }
 
-esp_err_t microlink_receive(microlink_t *ml, uint32_t *src_vpn_ip, uint8_t *buffer, size_t *len)
+esp_err_t ml_node_receive(microlink_t *ml, uint32_t *src_vpn_ip, uint8_t *buffer, size_t *len)
 {
     if (ml == NULL || len == NULL || (buffer == NULL && *len > 0)) {
         return ESP_ERR_INVALID_ARG;
@@ -407,12 +407,13 @@ esp_err_t microlink_receive(microlink_t *ml, uint32_t *src_vpn_ip, uint8_t *buff
 
 /* ---- Life ---- */
 
-void microlink_get_default_config(microlink_config_t *config)
+void ml_node_get_default_config(microlink_config_t *config)
 {
     *config = (microlink_config_t){.enable_derp = true, .enable_disco = true, .enable_stun = true};
     config->max_peers = DEFAULT_MAX_PEERS;
     config->heartbeat_interval_ms = DEFAULT_HEARTBEAT;
     config->log_level = ML_LOG_WARN;
+    ml_host_defaults(config);
 }
 
 /** Replaces the strings of the configuration by copies. */
@@ -492,7 +493,7 @@ static ml_err open_port(microlink_t *ml, char *why, size_t why_cap)
     return ml_port_open(&ml->port, &pc, why, why_cap);
 }
 
-microlink_t *microlink_init(const microlink_config_t *config)
+microlink_t *ml_node_init(const microlink_config_t *config)
 {
     init_error[0] = 0;
     microlink_t *ml = config ? calloc(1, sizeof *ml) : NULL;
@@ -510,22 +511,22 @@ microlink_t *microlink_init(const microlink_config_t *config)
     if (!ok || ml->rx == NULL || ml->peers == NULL) {
         static const char no_mem[] = "no memory for the receive queue and the peers";
         ml_str_copy(init_error, sizeof init_error, no_mem, sizeof no_mem - 1);
-        microlink_deinit(ml);
+        ml_node_deinit(ml);
         return NULL;
     }
     if (open_port(ml, init_error, sizeof init_error) != ML_OK) {
-        microlink_deinit(ml);
+        ml_node_deinit(ml);
         return NULL;
     }
     return ml;
 }
 
-const char *microlink_get_init_error(void)
+const char *ml_node_get_init_error(void)
 {
     return init_error;
 }
 
-void microlink_deinit(microlink_t *ml)
+void ml_node_deinit(microlink_t *ml)
 {
     if (ml == NULL) {
         return;
@@ -551,7 +552,7 @@ void microlink_deinit(microlink_t *ml)
     free(ml);
 }
 
-esp_err_t microlink_connect(microlink_t *ml)
+esp_err_t ml_node_connect(microlink_t *ml)
 {
     if (!usable(ml)) {
         return ESP_ERR_INVALID_ARG;
@@ -564,7 +565,7 @@ esp_err_t microlink_connect(microlink_t *ml)
     return err;
 }
 
-esp_err_t microlink_disconnect(microlink_t *ml)
+esp_err_t ml_node_disconnect(microlink_t *ml)
 {
     if (!usable(ml)) {
         return ESP_ERR_INVALID_ARG;
@@ -592,7 +593,7 @@ static esp_err_t finish_reset(microlink_t *ml)
     return err;
 }
 
-esp_err_t microlink_factory_reset(microlink_t *ml)
+esp_err_t ml_node_factory_reset(microlink_t *ml)
 {
     if (!usable(ml)) {
         return ESP_ERR_INVALID_ARG;
@@ -605,15 +606,15 @@ esp_err_t microlink_factory_reset(microlink_t *ml)
     return ESP_OK;
 }
 
-esp_err_t microlink_update(microlink_t *ml)
+esp_err_t ml_node_step(microlink_t *ml, ml_time until)
 {
     if (ml == NULL) {
         return ESP_ERR_INVALID_ARG;
     }
-    if (ml->port_failed) {
+    if (ml->port == NULL) {
         return ESP_FAIL;
     }
-    ml_err err = ml_port_step(ml->port, 0);
+    ml_err err = ml_port_step(ml->port, until);
     if (ml->resetting) {
         ml_state s = ml_get_state(engine_of(ml));
         if (s == ML_STATE_STOPPED || s == ML_STATE_NEEDS_LOGIN) {
@@ -624,7 +625,7 @@ esp_err_t microlink_update(microlink_t *ml)
     return err == ML_OK ? ESP_OK : ESP_FAIL;
 }
 
-esp_err_t microlink_rebind(microlink_t *ml)
+esp_err_t ml_node_rebind(microlink_t *ml)
 {
     if (!usable(ml)) {
         return ESP_ERR_INVALID_ARG;
@@ -636,17 +637,17 @@ esp_err_t microlink_rebind(microlink_t *ml)
 
 /* ---- Questions ---- */
 
-bool microlink_is_connected(const microlink_t *ml)
+bool ml_node_is_connected(const microlink_t *ml)
 {
     return ml != NULL && connected_state(ml->state);
 }
 
-microlink_state_t microlink_get_state(const microlink_t *ml)
+microlink_state_t ml_node_get_state(const microlink_t *ml)
 {
     return ml ? ml->state : MICROLINK_STATE_IDLE;
 }
 
-uint32_t microlink_get_vpn_ip(const microlink_t *ml)
+uint32_t ml_node_get_vpn_ip(const microlink_t *ml)
 {
     if (!usable(ml)) {
         return 0;
@@ -656,7 +657,7 @@ uint32_t microlink_get_vpn_ip(const microlink_t *ml)
     return ml_ip4_to_u32(&self.ip4);
 }
 
-esp_err_t microlink_get_peers(const microlink_t *ml, const microlink_peer_t **peers, uint8_t *count)
+esp_err_t ml_node_get_peers(const microlink_t *ml, const microlink_peer_t **peers, uint8_t *count)
 {
     if (!usable(ml) || peers == NULL || count == NULL) {
         return ESP_ERR_INVALID_ARG;
@@ -674,7 +675,7 @@ esp_err_t microlink_get_peers(const microlink_t *ml, const microlink_peer_t **pe
     return ESP_OK;
 }
 
-esp_err_t microlink_get_stats(const microlink_t *ml, microlink_stats_t *stats)
+esp_err_t ml_node_get_stats(const microlink_t *ml, microlink_stats_t *stats)
 {
     if (!usable(ml) || stats == NULL) {
         return ESP_ERR_INVALID_ARG;
@@ -698,7 +699,7 @@ esp_err_t microlink_get_stats(const microlink_t *ml, microlink_stats_t *stats)
     return ESP_OK;
 }
 
-uint32_t microlink_get_peer_latency(const microlink_t *ml, uint32_t peer_vpn_ip)
+uint32_t ml_node_get_peer_latency(const microlink_t *ml, uint32_t peer_vpn_ip)
 {
     ml_peer_info info;
     ml_ip ip = ml_ip4_u32(peer_vpn_ip);
@@ -708,7 +709,7 @@ uint32_t microlink_get_peer_latency(const microlink_t *ml, uint32_t peer_vpn_ip)
     return to_ms(info.latency);
 }
 
-char *microlink_vpn_ip_to_str(uint32_t vpn_ip, char *buf)
+char *ml_node_vpn_ip_to_str(uint32_t vpn_ip, char *buf)
 {
     struct ml_writer w = ml_writer_of((uint8_t *)buf, 16);
     ml_ip ip = ml_ip4_u32(vpn_ip);
@@ -717,7 +718,7 @@ char *microlink_vpn_ip_to_str(uint32_t vpn_ip, char *buf)
     return buf;
 }
 
-esp_err_t microlink_ping(microlink_t *ml, uint32_t peer_vpn_ip)
+esp_err_t ml_node_ping(microlink_t *ml, uint32_t peer_vpn_ip)
 {
     if (!usable(ml)) {
         return ESP_ERR_INVALID_ARG;
@@ -728,7 +729,7 @@ esp_err_t microlink_ping(microlink_t *ml, uint32_t peer_vpn_ip)
     return translate(err);
 }
 
-esp_err_t microlink_resolve(const microlink_t *ml, const char *name, uint32_t *vpn_ip)
+esp_err_t ml_node_resolve(const microlink_t *ml, const char *name, uint32_t *vpn_ip)
 {
     if (!usable(ml) || name == NULL || vpn_ip == NULL) {
         return ESP_ERR_INVALID_ARG;
@@ -747,12 +748,12 @@ esp_err_t microlink_resolve(const microlink_t *ml, const char *name, uint32_t *v
     return translate(err);
 }
 
-const char *microlink_get_login_url(const microlink_t *ml)
+const char *ml_node_get_login_url(const microlink_t *ml)
 {
     return usable(ml) ? ml_get_login_url(engine_of(ml)) : "";
 }
 
-uint64_t microlink_get_key_expiry(const microlink_t *ml)
+uint64_t ml_node_get_key_expiry(const microlink_t *ml)
 {
     if (!usable(ml)) {
         return 0;
@@ -762,7 +763,7 @@ uint64_t microlink_get_key_expiry(const microlink_t *ml)
     return self.key_expiry_unix;
 }
 
-const char *microlink_get_problem(const microlink_t *ml)
+const char *ml_node_get_problem(const microlink_t *ml)
 {
     if (ml == NULL) {
         return "";
@@ -771,7 +772,7 @@ const char *microlink_get_problem(const microlink_t *ml)
                            : ml_get_problem(engine_of(ml));
 }
 
-size_t microlink_get_fds(const microlink_t *ml, microlink_fd_t *fds, size_t cap)
+size_t ml_node_get_fds(const microlink_t *ml, microlink_fd_t *fds, size_t cap)
 {
     ml_port_fd port_fds[128];
     size_t n = usable(ml) ? ml_port_get_fds(ml->port, port_fds, sizeof port_fds / sizeof *port_fds) : 0;
@@ -781,7 +782,7 @@ size_t microlink_get_fds(const microlink_t *ml, microlink_fd_t *fds, size_t cap)
     return n;
 }
 
-uint32_t microlink_get_timeout(const microlink_t *ml)
+uint32_t ml_node_get_timeout(const microlink_t *ml)
 {
     if (!usable(ml)) {
         return UINT32_MAX;
