@@ -94,10 +94,11 @@ void ml_clear(ml_engine *ml);
 typedef enum ml_store_kind {
     ML_STORE_IDENTITY, /**< Machine, node and disco keys, login name. Written on login, rotation and logout. */
     ML_STORE_CLOCK,    /**< TAI64N high-water mark. At most about one write an hour (dataplane.md 1.6). */
-    ML_STORE_CACHE,    /**< Control key, own addresses, home region. Losing it costs time only. */
+    ML_STORE_CACHE,    /**< Control key, own addresses, home region, last peers and rules: packets flow after a restart before
+                            control has answered. Losing it costs time only. At most 28 writes a day. */
     ML_STORE_COUNT
 } ml_store_kind;
-#define ML_STORE_MAX 1024 /**< Largest record. */
+#define ML_STORE_MAX 2048 /**< Largest record. */
 
 /**
  * @brief Give back a record that an earlier run stored; before ml_start().

@@ -66,6 +66,10 @@ static void peer_changed(struct ml_engine *ml, ml_time now, const struct ml_map_
         core_peer_event(ml, ML_EV_PEER_REMOVED, c->old_id);
         log_peer(ml, removal_level(ml, now), "peer removed: ", ML_PEER_NONE, c->old_id);
         ml->has_peers_changed = true;
+        if (core_is_recent(ml, c->old_id)) {
+            core_forget_recent(ml, c->old_id);
+            core_cache_touch(ml, now, true);
+        }
     }
     const struct ml_peer *p = ml_map_peer(&ml->map, c->slot);
     if (!p) {
@@ -89,6 +93,9 @@ static void peer_changed(struct ml_engine *ml, ml_time now, const struct ml_map_
     if (c->what & (ML_MAP_ADDRESS | ML_MAP_JAILED)) {
         ml->has_peers_changed = true;
     }
+    if (core_is_recent(ml, p->id)) {
+        core_cache_touch(ml, now, (c->what & (ML_MAP_KEY | ML_MAP_EXPIRED | ML_MAP_ADDRESS | ML_MAP_JAILED)) != 0);
+    }
     core_peer_event(ml, ML_EV_PEER_CHANGED, p->id);
 }
 
@@ -103,7 +110,7 @@ static void region_changed(struct ml_engine *ml, ml_time now, const struct ml_de
 }
 
 /* The region table stands still again: measure it. */
-static void regions_ready(struct ml_engine *ml, ml_time now)
+void core_regions_ready(struct ml_engine *ml, ml_time now)
 {
     for (uint16_t i = 0; i < ml->regions.region_count; i++) {
         ml->scores[i] = ml_derp_table_score(&ml->regions, ml->regions.regions[i].id);
@@ -159,7 +166,7 @@ static void self_changed(struct ml_engine *ml, ml_time now, const struct ml_node
     }
 }
 
-static void lock_changed(struct ml_engine *ml, bool is_on)
+static void lock_changed(struct ml_engine *ml, ml_time now, bool is_on)
 {
     if (ml->is_locked == is_on) {
         return;
@@ -170,6 +177,7 @@ static void lock_changed(struct ml_engine *ml, bool is_on)
         is_on ? "this tailnet has Tailnet Lock enabled, whose signatures microlink cannot check yet, so it carries no "
                 "traffic; disable Tailnet Lock, or use an official client here"
               : "");
+    core_cache_touch(ml, now, true);
     if (is_on) {
         for (uint16_t i = 0; i < ml->max_slots; i++) {
             core_slot_close(ml, i);
@@ -201,6 +209,9 @@ static void message_done(struct ml_engine *ml, ml_time now)
     char text[ML_TEXT_CAP];
     struct ml_writer w = ml_writer_of((uint8_t *)text, sizeof text);
     core_need_message_end(ml, now, ml->has_rules_changed);
+    if (ml->has_rules_changed) {
+        core_cache_touch(ml, now, true);
+    }
     if (ml->has_rules_changed || ml->has_peers_changed) {
         check_unsigned(ml);
         core_set_problem(ml, CORE_PROBLEM_RULES,
@@ -277,7 +288,7 @@ void core_apply(void *ctx, const struct ml_delta *d)
     struct ml_map_change change;
     struct ml_derp_change derp_change;
 
-    core_need_before(ml, d);
+    core_need_before(ml, now, d);
     ml_map_apply(&ml->map, d, core_unix_now(ml, now), &change);
     peer_changed(ml, now, &change);
     if (d->type == ML_DELTA_PEERS_END || d->type == ML_DELTA_END) {
@@ -300,7 +311,7 @@ void core_apply(void *ctx, const struct ml_delta *d)
         while (ml_derp_table_sweep(&ml->regions, &derp_change)) {
             region_changed(ml, now, &derp_change);
         }
-        regions_ready(ml, now);
+        core_regions_ready(ml, now);
         break;
     case ML_DELTA_DERP_SCORE_RESET:
     case ML_DELTA_DERP_SCORE:
@@ -327,7 +338,7 @@ void core_apply(void *ctx, const struct ml_delta *d)
         control_time(ml, now, d->unix_ms);
         break;
     case ML_DELTA_TKA:
-        lock_changed(ml, d->flag);
+        lock_changed(ml, now, d->flag);
         break;
     case ML_DELTA_HEALTH_BEGIN:
         core_set_problem(ml, CORE_PROBLEM_HEALTH, "");
@@ -342,7 +353,7 @@ void core_apply(void *ctx, const struct ml_delta *d)
         break;
     case ML_DELTA_ABORT:
         if (ml->is_derp_map_open) {
-            regions_ready(ml, now);
+            core_regions_ready(ml, now);
         }
         break;
     default: /* for the tables above, or of no concern */

@@ -323,6 +323,9 @@ static void wireguard_in(struct ml_engine *ml, ml_time now, const struct core_ca
     switch (in.type) {
     case ML_WG_IN_DROP:
         core_count(ml, in.drop);
+        if (in.drop == ML_DROP_WG_UNKNOWN_INDEX) {
+            core_renew(ml, now, c);
+        }
         break;
     case ML_WG_IN_DATA:
         note_rx(ml, now, in.slot, c);

@@ -210,6 +210,7 @@ ml_err ml_init(ml_engine **out, void *mem, size_t len, const ml_config *cfg)
     }
     init_modules(ml, &z, &l);
     core_need_clear(ml);
+    ml->cache_out.due_at = ML_NEVER;
     ml->wg_peers = l.wg_peers;
     ml->wg_stages = l.wg_stages;
     ml->wg_stage_count = z.stages;
@@ -289,6 +290,8 @@ void core_drop_all(struct ml_engine *ml, ml_time now, bool forget)
         ml_map_clear(&ml->map);
         ml_filter_clear(&ml->filter);
         core_need_clear(ml);
+        ml->cache.ip4 = ml->cache.ip6 = (ml_ip){{0}};
+        core_store(ml, ML_STORE_CACHE);
         memset(&ml->self, 0, sizeof ml->self);
         memset(&ml->published, 0, sizeof ml->published);
         for (uint16_t i = 0; i < ml->max_peers; i++) {
@@ -367,7 +370,7 @@ ml_err ml_load(ml_engine *ml, ml_store_kind kind, const uint8_t *buf, size_t len
     case ML_STORE_CLOCK:
         return ml_store_read_clock(buf, len, ml->clock_mark) ? ML_OK : ML_ERR_CORRUPT;
     case ML_STORE_CACHE:
-        return ml_store_read_cache(buf, len, &ml->cache) ? ML_OK : ML_ERR_CORRUPT;
+        return core_cache_read(ml, buf, len) ? ML_OK : ML_ERR_CORRUPT;
     case ML_STORE_COUNT:
         break;
     }
@@ -479,6 +482,7 @@ ml_err ml_start(ml_engine *ml, ml_time now)
         ml_netcheck_set_home(&ml->netcheck, ml->cache.home_region);
     }
     core_set_state(ml, ML_STATE_CONNECTING);
+    core_cache_use(ml, now);
     core_publish(ml, now);
     return ML_OK;
 }
@@ -493,6 +497,7 @@ ml_err ml_stop(ml_engine *ml, ml_time now)
     }
     ml_control_stop(&ml->control, now);
     core_drop_all(ml, now, false);
+    core_cache_flush(ml, now);
     ml->is_started = false;
     ml->is_map_poll_open = false;
     core_set_state(ml, ML_STATE_STOPPED);

@@ -6,6 +6,7 @@
  *   apply.c   netmap deltas -> tables                       pump.c    polls, time, events
  *   ping.c    pings asked for by the application            query.c   answers for status
  *   latency.c relays measured over HTTPS                    need.c    which peers matter in a tailnet larger than the table
+ *   cache.c   what a restart begins with
  *
  * Private to core/.
  *
@@ -130,6 +131,17 @@ struct core_need {
     ml_time reread_last, reread_gap;
     uint32_t list_rules; /* digest of the rules by which the last full list was weighed */
     bool has_reread, is_list_stale, is_weighed, has_list;
+};
+
+/* The cache record on its way in and out (cache.c). */
+struct core_cache_out {
+    uint8_t owner[8]; /* of the record that was loaded */
+    bool is_loaded;   /* the tables hold what it said, not used yet */
+    bool has_written, is_hurried;
+    uint8_t spent;   /* of the bucket of writes */
+    uint32_t digest; /* of what is stored, endpoints left out */
+    ml_time due_at;  /* ML_NEVER: nothing to write */
+    ml_time written_at, refill_at;
 };
 
 struct core_self {
@@ -339,17 +351,38 @@ struct core_apply_ctx {
 /* need.c */
 void core_need_clear(struct ml_engine *ml);
 /** Before a delta is given to the map. */
-void core_need_before(struct ml_engine *ml, const struct ml_delta *d);
+void core_need_before(struct ml_engine *ml, ml_time now, const struct ml_delta *d);
 /** After END, when the rules of the message are in effect. */
 void core_need_message_end(struct ml_engine *ml, ml_time now, bool has_new_rules);
 /** A packet from or to a peer that is not in the table: has it read again when it may be one that was left out. */
 void core_want_key(struct ml_engine *ml, ml_time now, const ml_node_key *key);
 void core_want_ip(struct ml_engine *ml, ml_time now, const ml_ip *ip);
 /** We speak with this peer: it is kept when its session ends, and over restarts. */
-void core_note_recent(struct ml_engine *ml, uint64_t id);
+void core_note_recent(struct ml_engine *ml, ml_time now, uint64_t id);
+void core_forget_recent(struct ml_engine *ml, uint64_t id);
 bool core_is_recent(const struct ml_engine *ml, uint64_t id);
 void core_need_time(struct ml_engine *ml, ml_time now);
 ml_time core_need_deadline(const struct ml_engine *ml);
+
+void core_regions_ready(struct ml_engine *ml, ml_time now);
+
+/* cache.c */
+/** Before ml_start(): the tables take what the record says. False when it is broken. */
+bool core_cache_read(struct ml_engine *ml, const uint8_t *buf, size_t len);
+/** In ml_start(): what was read is in force, or forgotten when it is not this node's. */
+void core_cache_use(struct ml_engine *ml, ml_time now);
+size_t core_cache_write(struct ml_engine *ml, uint8_t *buf, size_t cap);
+/** Something that is cached changed; @p is_urgent: a restart must not bring back what is gone. */
+void core_cache_touch(struct ml_engine *ml, ml_time now, bool is_urgent);
+/** True when the record is to be written now. */
+bool core_cache_poll(struct ml_engine *ml, ml_time now);
+/** Write soon what waits. */
+void core_cache_flush(struct ml_engine *ml, ml_time now);
+ml_time core_cache_deadline(const struct ml_engine *ml);
+
+struct core_carrier;
+/** A packet of a session that we do not have came from there: when it is a peer we know, begin a new session. */
+void core_renew(struct ml_engine *ml, ml_time now, const struct core_carrier *c);
 
 /* ping.c */
 /** True when the TSMP pong or ICMP reply belongs to a ping of ours and is consumed. */

@@ -121,15 +121,29 @@ static bool is_wanted(const struct core_wanted *w, const struct ml_node *n)
 
 /* ---- The recent ---- */
 
-void core_note_recent(struct ml_engine *ml, uint64_t id)
+void core_note_recent(struct ml_engine *ml, ml_time now, uint64_t id)
 {
     uint64_t *r = ml->need.recent;
+    if (!core_is_recent(ml, id)) {
+        core_cache_touch(ml, now, false);
+    }
     unsigned at = 0;
     while (at < CORE_RECENT - 1 && r[at] != id) {
         at++;
     }
     memmove(&r[1], &r[0], at * sizeof r[0]);
     r[0] = id;
+}
+
+void core_forget_recent(struct ml_engine *ml, uint64_t id)
+{
+    uint64_t *r = ml->need.recent;
+    for (unsigned i = 0; i < CORE_RECENT; i++) {
+        if (r[i] == id) {
+            memmove(&r[i], &r[i + 1], (CORE_RECENT - 1 - i) * sizeof r[0]);
+            r[CORE_RECENT - 1] = 0;
+        }
+    }
 }
 
 bool core_is_recent(const struct ml_engine *ml, uint64_t id)
@@ -168,12 +182,12 @@ static bool weigh_all(struct ml_engine *ml)
     return has_idle;
 }
 
-static enum ml_map_need need_of_node(struct ml_engine *ml, const struct ml_node *n)
+static enum ml_map_need need_of_node(struct ml_engine *ml, ml_time now, const struct ml_node *n)
 {
     for (unsigned i = 0; i < CORE_WANTED; i++) {
         if (is_wanted(&ml->need.wanted[i], n)) {
             ml_zero(&ml->need.wanted[i]);
-            core_note_recent(ml, n->id);
+            core_note_recent(ml, now, n->id);
         }
     }
     if (core_is_recent(ml, n->id)) {
@@ -193,7 +207,7 @@ static enum ml_map_need need_of_node(struct ml_engine *ml, const struct ml_node 
     return need_by_rules(ml, ip4, ip6);
 }
 
-void core_need_before(struct ml_engine *ml, const struct ml_delta *d)
+void core_need_before(struct ml_engine *ml, ml_time now, const struct ml_delta *d)
 {
     switch (d->type) {
     case ML_DELTA_BEGIN:
@@ -206,7 +220,7 @@ void core_need_before(struct ml_engine *ml, const struct ml_delta *d)
         break;
     case ML_DELTA_PEER:
         if (d->node) {
-            ml->map.next_need = need_of_node(ml, d->node);
+            ml->map.next_need = need_of_node(ml, now, d->node);
         }
         break;
     default:

@@ -92,6 +92,9 @@ static bool poll_store(struct ml_engine *ml, ml_time now, ml_output *out)
     if (ml->has_wg && !ml->is_store_busy[ML_STORE_CLOCK] && ml_wg_poll_clock(&ml->wg, now, ml->clock_mark)) {
         ml->is_store_due[ML_STORE_CLOCK] = true;
     }
+    if (core_cache_poll(ml, now)) {
+        ml->is_store_due[ML_STORE_CACHE] = true;
+    }
     for (unsigned k = 0; k < ML_STORE_COUNT; k++) {
         if (!ml->is_store_due[k] || ml->is_store_busy[k]) {
             continue;
@@ -106,7 +109,7 @@ static bool poll_store(struct ml_engine *ml, ml_time now, ml_output *out)
             n = ml_store_write_clock(ml->store_buf, sizeof ml->store_buf, ml->clock_mark);
             break;
         case ML_STORE_CACHE:
-            n = ml_store_write_cache(ml->store_buf, sizeof ml->store_buf, &ml->cache);
+            n = core_cache_write(ml, ml->store_buf, sizeof ml->store_buf);
             break;
         case ML_STORE_COUNT:
             break;
@@ -136,7 +139,7 @@ static void take_report(struct ml_engine *ml, ml_time now)
         }
         if (r.home_region && ml->cache.home_region != r.home_region) {
             ml->cache.home_region = r.home_region;
-            core_store(ml, ML_STORE_CACHE);
+            core_cache_touch(ml, now, false);
         }
         core_publish(ml, now);
         core_mark(ml, CORE_MARK_NETCHECK);
@@ -260,6 +263,7 @@ ml_time ml_poll_deadline(const ml_engine *ml)
         at = earlier(at, ml_netcheck_deadline(&ml->netcheck));
     }
     at = earlier(at, core_need_deadline(ml));
+    at = earlier(at, core_cache_deadline(ml));
     at = earlier(at, ml_wg_deadline(&ml->wg));
     at = earlier(at, ml_path_deadline(&ml->path));
     return earlier(at, ml->self.is_known ? ml->expiry_check_at : ML_NEVER);

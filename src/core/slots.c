@@ -97,7 +97,7 @@ uint16_t core_slot_get(struct ml_engine *ml, ml_time now, uint16_t peer, bool ma
     ml->slots[slot] = (struct core_slot){.peer = peer, .used_at = now};
     ml->slot_of_peer[peer] = slot;
     ml_map_set_need(&ml->map, peer, ML_NEED_LIVE);
-    core_note_recent(ml, p->id);
+    core_note_recent(ml, now, p->id);
     return slot;
 }
 

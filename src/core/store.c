@@ -9,9 +9,11 @@
 #include "crypto/blake2s.h"
 #include "crypto/crypto_backend.h"
 
+/* Version 2: a cache record may go on behind its fields. Others are as they were. */
 #define RECORD_VERSION 1
+#define CACHE_VERSION  2
 #define HEADER_LEN     8
-#define SUM_LEN        16
+#define SUM_LEN        ML_STORE_TRAILER
 
 static const uint8_t MAGIC[4] = {'M', 'L', 'R', '1'};
 /* Keeps a record of ours from being taken for another program's that hashes the same way. */
@@ -29,11 +31,11 @@ static void write_header(struct ml_writer *w, ml_store_kind kind)
 {
     ml_write_bytes(w, MAGIC, sizeof MAGIC);
     ml_write_u8(w, (uint8_t)kind);
-    ml_write_u8(w, RECORD_VERSION);
+    ml_write_u8(w, kind == ML_STORE_CACHE ? CACHE_VERSION : RECORD_VERSION);
     ml_write_be16(w, 0); /* length, known at the end */
 }
 
-static size_t finish(struct ml_writer *w)
+size_t ml_store_end(struct ml_writer *w)
 {
     uint8_t sum[SUM_LEN];
     if (w->bad) {
@@ -45,14 +47,14 @@ static size_t finish(struct ml_writer *w)
     return w->bad ? 0 : w->len;
 }
 
-static void write_text(struct ml_writer *w, const char *s)
+void ml_store_write_text(struct ml_writer *w, const char *s)
 {
     size_t n = strlen(s);
     ml_write_u8(w, (uint8_t)n);
     ml_write_bytes(w, s, n);
 }
 
-static void read_text(struct ml_reader *r, char *dst, size_t cap)
+void ml_store_read_text(struct ml_reader *r, char *dst, size_t cap)
 {
     size_t n = ml_read_u8(r);
     const uint8_t *p = ml_read_bytes(r, n);
@@ -61,11 +63,16 @@ static void read_text(struct ml_reader *r, char *dst, size_t cap)
     }
 }
 
+static bool is_known_version(ml_store_kind kind, uint8_t version)
+{
+    return version == RECORD_VERSION || (kind == ML_STORE_CACHE && version == CACHE_VERSION);
+}
+
 static bool open_record(struct ml_reader *r, const uint8_t *buf, size_t len, ml_store_kind kind)
 {
     uint8_t sum[SUM_LEN];
     if (!buf || len < HEADER_LEN + SUM_LEN || memcmp(buf, MAGIC, sizeof MAGIC) != 0 || buf[4] != (uint8_t)kind ||
-        buf[5] != RECORD_VERSION || (size_t)ml_get_be16(buf + 6) != len - HEADER_LEN - SUM_LEN) {
+        !is_known_version(kind, buf[5]) || (size_t)ml_get_be16(buf + 6) != len - HEADER_LEN - SUM_LEN) {
         return false;
     }
     checksum(sum, buf, len - SUM_LEN);
@@ -84,8 +91,8 @@ size_t ml_store_write_identity(uint8_t *buf, size_t cap, const struct ml_identit
     ml_write_u8(&w, id->has_node ? 1 : 0);
     ml_write_bytes(&w, id->node.b, 32);
     ml_write_bytes(&w, id->disco.b, 32);
-    write_text(&w, id->login);
-    return finish(&w);
+    ml_store_write_text(&w, id->login);
+    return ml_store_end(&w);
 }
 
 bool ml_store_read_identity(const uint8_t *buf, size_t len, struct ml_identity *out)
@@ -99,7 +106,7 @@ bool ml_store_read_identity(const uint8_t *buf, size_t len, struct ml_identity *
     id.has_node = ml_read_u8(&r) != 0;
     ml_read_copy(&r, id.node.b, 32);
     ml_read_copy(&r, id.disco.b, 32);
-    read_text(&r, id.login, sizeof id.login);
+    ml_store_read_text(&r, id.login, sizeof id.login);
     bool ok = !r.bad;
     if (ok) {
         *out = id;
@@ -113,7 +120,7 @@ size_t ml_store_write_clock(uint8_t *buf, size_t cap, const uint8_t mark[12])
     struct ml_writer w = ml_writer_of(buf, cap);
     write_header(&w, ML_STORE_CLOCK);
     ml_write_bytes(&w, mark, 12);
-    return finish(&w);
+    return ml_store_end(&w);
 }
 
 bool ml_store_read_clock(const uint8_t *buf, size_t len, uint8_t mark[12])
@@ -126,33 +133,44 @@ bool ml_store_read_clock(const uint8_t *buf, size_t len, uint8_t mark[12])
     return true;
 }
 
+void ml_store_begin_cache(struct ml_writer *w, uint8_t *buf, size_t cap, const struct ml_cache *cache)
+{
+    *w = ml_writer_of(buf, cap);
+    write_header(w, ML_STORE_CACHE);
+    ml_write_bytes(w, cache->control_key.b, 32);
+    ml_store_write_text(w, cache->control_host);
+    ml_write_be16(w, cache->home_region);
+    ml_write_bytes(w, cache->ip4.b, 16);
+    ml_write_bytes(w, cache->ip6.b, 16);
+}
+
 size_t ml_store_write_cache(uint8_t *buf, size_t cap, const struct ml_cache *cache)
 {
-    struct ml_writer w = ml_writer_of(buf, cap);
-    write_header(&w, ML_STORE_CACHE);
-    ml_write_bytes(&w, cache->control_key.b, 32);
-    write_text(&w, cache->control_host);
-    ml_write_be16(&w, cache->home_region);
-    ml_write_bytes(&w, cache->ip4.b, 16);
-    ml_write_bytes(&w, cache->ip6.b, 16);
-    return finish(&w);
+    struct ml_writer w;
+    ml_store_begin_cache(&w, buf, cap, cache);
+    return ml_store_end(&w);
+}
+
+bool ml_store_open_cache(struct ml_reader *r, const uint8_t *buf, size_t len, struct ml_cache *out)
+{
+    struct ml_cache c = {0};
+    if (!open_record(r, buf, len, ML_STORE_CACHE)) {
+        return false;
+    }
+    ml_read_copy(r, c.control_key.b, 32);
+    ml_store_read_text(r, c.control_host, sizeof c.control_host);
+    c.home_region = ml_read_be16(r);
+    ml_read_copy(r, c.ip4.b, 16);
+    ml_read_copy(r, c.ip6.b, 16);
+    if (r->bad) {
+        return false;
+    }
+    *out = c;
+    return true;
 }
 
 bool ml_store_read_cache(const uint8_t *buf, size_t len, struct ml_cache *out)
 {
     struct ml_reader r;
-    struct ml_cache c = {0};
-    if (!open_record(&r, buf, len, ML_STORE_CACHE)) {
-        return false;
-    }
-    ml_read_copy(&r, c.control_key.b, 32);
-    read_text(&r, c.control_host, sizeof c.control_host);
-    c.home_region = ml_read_be16(&r);
-    ml_read_copy(&r, c.ip4.b, 16);
-    ml_read_copy(&r, c.ip6.b, 16);
-    if (r.bad) {
-        return false;
-    }
-    *out = c;
-    return true;
+    return ml_store_open_cache(&r, buf, len, out);
 }

@@ -9,7 +9,10 @@
 #ifndef ML_CORE_STORE_H
 #define ML_CORE_STORE_H
 
+#include "base/bytes.h"
 #include "microlink/engine.h"
+
+#define ML_STORE_TRAILER 16 /* the checksum */
 
 /** Who this device is. Lost identity means a new node in the tailnet. */
 struct ml_identity {
@@ -27,6 +30,15 @@ struct ml_cache {
     uint16_t home_region;
     ml_ip ip4, ip6;
 };
+
+/** Texts of up to 255 bytes. */
+void ml_store_write_text(struct ml_writer *w, const char *s);
+void ml_store_read_text(struct ml_reader *r, char *dst, size_t cap);
+/** Begins a cache record with these fields; more may be written before ml_store_end(), which returns its length, 0 = no room. */
+void ml_store_begin_cache(struct ml_writer *w, uint8_t *buf, size_t cap, const struct ml_cache *cache);
+size_t ml_store_end(struct ml_writer *w);
+/** Opens one: @p r then yields what was written more, nothing in a record of version 1. */
+bool ml_store_open_cache(struct ml_reader *r, const uint8_t *buf, size_t len, struct ml_cache *out);
 
 /** @return length written, at most ML_STORE_MAX; 0 when @p cap is too small. */
 size_t ml_store_write_identity(uint8_t *buf, size_t cap, const struct ml_identity *id);

@@ -156,17 +156,25 @@ static bool rule_matches(const struct ml_filter_entry *head, const struct ml_ip_
     return false;
 }
 
-static bool any_rule_matches(const struct ml_filter *f, const struct ml_ip_view *v, enum match_kind kind)
+bool ml_filter_is_valid(const struct ml_filter *f)
 {
-    struct ml_filter_cursor c = {0};
-
-    if (f->is_shields_up || f->is_void) {
-        return false;
-    }
     for (size_t i = 0; i < ML_FILTER_SETS; i++) {
         if (f->sets[i].name[0] && f->sets[i].is_invalid) {
             return false; /* one invalid set voids them all: what the server meant is not known */
         }
+    }
+    return !f->is_void;
+}
+
+static bool any_rule_matches(const struct ml_filter *f, const struct ml_ip_view *v, enum match_kind kind)
+{
+    struct ml_filter_cursor c = {0};
+
+    if (f->is_shields_up) {
+        return false;
+    }
+    if (!ml_filter_is_valid(f)) {
+        return false;
     }
     while (ml_filter_next_rule(f, &c)) {
         if (rule_matches(c.head, v, kind)) {

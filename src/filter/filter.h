@@ -111,6 +111,15 @@ void ml_filter_note(struct ml_filter *f, const struct ml_ip_view *v, bool is_jai
 
 /** Whether any rule in effect has @p ip among its sources. */
 bool ml_filter_names_source(const struct ml_filter *f, const ml_ip *ip);
+/** False when what is in effect allows nothing because a part of it is invalid. */
+bool ml_filter_is_valid(const struct ml_filter *f);
+/** Walks over the rules in effect: *cursor starts all zero. False after the last one. */
+struct ml_filter_cursor {
+    size_t set;
+    uint32_t at;
+    const struct ml_filter_entry *head; /**< Private. */
+};
+bool ml_filter_get_rule(const struct ml_filter *f, struct ml_filter_cursor *cursor, struct ml_rule *out);
 /** Changes when the rules in effect do; 32 bits, not for secrets. */
 uint32_t ml_filter_digest(const struct ml_filter *f);
 

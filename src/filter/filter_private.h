@@ -11,12 +11,7 @@
 
 enum { ML_ENTRY_RULE, ML_ENTRY_SOURCE, ML_ENTRY_DEST };
 
-/* Starts all zero. `head` is the rule's first entry: port_first sources follow it, then port_last destinations. */
-struct ml_filter_cursor {
-    size_t set;
-    uint32_t at;
-    const struct ml_filter_entry *head;
-};
+/* `head` is the rule's first entry: port_first sources follow it, then port_last destinations. */
 bool ml_filter_next_rule(const struct ml_filter *f, struct ml_filter_cursor *c);
 
 static inline ml_prefix ml_filter_entry_prefix(const struct ml_filter_entry *e)

@@ -298,6 +298,29 @@ bool ml_filter_next_rule(const struct ml_filter *f, struct ml_filter_cursor *c)
     return false;
 }
 
+bool ml_filter_get_rule(const struct ml_filter *f, struct ml_filter_cursor *cursor, struct ml_rule *out)
+{
+    ml_zero(out);
+    if (!ml_filter_next_rule(f, cursor)) {
+        return false;
+    }
+    const struct ml_filter_entry *e = cursor->head;
+    out->has_protos = true;
+    out->proto_count = e->bits;
+    memcpy(out->protos, e->b, e->bits);
+    out->src_count = (uint8_t)e->port_first;
+    out->dst_count = (uint8_t)e->port_last;
+    for (uint8_t i = 0; i < out->src_count; i++) {
+        out->srcs[i] = ml_filter_entry_prefix(++e);
+    }
+    for (uint8_t i = 0; i < out->dst_count; i++) {
+        e++;
+        out->dsts[i] =
+            (struct ml_rule_dst){.net = ml_filter_entry_prefix(e), .port_first = e->port_first, .port_last = e->port_last};
+    }
+    return true;
+}
+
 static bool overlaps(const ml_prefix *a, const ml_prefix *b)
 {
     return a->bits <= b->bits ? ml_prefix_contains(a, &b->ip) : ml_prefix_contains(b, &a->ip);

@@ -30,6 +30,9 @@ struct world_node {
     ml_event events[64];
     unsigned event_count;
     unsigned opens, closes, stores, datagrams;
+    uint8_t record[ML_STORE_COUNT][ML_STORE_MAX]; /* as last stored */
+    size_t record_len[ML_STORE_COUNT];
+    unsigned store_count[ML_STORE_COUNT];
 };
 
 struct world {
@@ -155,6 +158,9 @@ static inline bool world_drain(struct world *w, unsigned i)
             break;
         case ML_OUT_STORE:
             n->stores++;
+            n->store_count[out.store]++;
+            n->record_len[out.store] = out.len;
+            memcpy(n->record[out.store], out.data, out.len);
             ml_handle_stored(n->ml, w->now, out.store, true);
             break;
         case ML_OUT_EVENT:
