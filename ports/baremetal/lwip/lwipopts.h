@@ -25,6 +25,7 @@
 #define LWIP_DNS                1
 #define DNS_TABLE_SIZE          2
 #define DNS_MAX_NAME_LENGTH     128
+#define LWIP_NETIF_STATUS_CALLBACK 1
 #define LWIP_STATS              0
 #define IP_FORWARD              0
 #define IP_REASSEMBLY           0

@@ -10,15 +10,20 @@
 #ifndef ML_MBEDTLS_CONFIG_H
 #define ML_MBEDTLS_CONFIG_H
 
+#include "arena.h"
+
+#include <time.h>
+
+/** The board's clock; tls.c has it. */
+time_t ml_tls_time(time_t *out);
+
 #define MBEDTLS_HAVE_ASM
 #define MBEDTLS_PLATFORM_C
 #define MBEDTLS_PLATFORM_MEMORY
-#define MBEDTLS_PLATFORM_NO_STD_FUNCTIONS
-#define MBEDTLS_PLATFORM_EXIT_ALT
-#define MBEDTLS_PLATFORM_SNPRINTF_ALT
-#define MBEDTLS_PLATFORM_PRINTF_ALT
-#define MBEDTLS_PLATFORM_FPRINTF_ALT
-#define MBEDTLS_PLATFORM_TIME_ALT
+#define MBEDTLS_PLATFORM_CALLOC_MACRO ml_arena_tls_calloc
+#define MBEDTLS_PLATFORM_FREE_MACRO   ml_arena_free
+#define MBEDTLS_PLATFORM_TIME_TYPE_MACRO time_t
+#define MBEDTLS_PLATFORM_TIME_MACRO      ml_tls_time
 #define MBEDTLS_PLATFORM_GMTIME_R_ALT
 #define MBEDTLS_HAVE_TIME
 #define MBEDTLS_HAVE_TIME_DATE
@@ -75,7 +80,6 @@
 #define MBEDTLS_X509_CRT_PARSE_C
 #define MBEDTLS_X509_CHECK_KEY_USAGE
 #define MBEDTLS_X509_CHECK_EXTENDED_KEY_USAGE
-#define MBEDTLS_ERROR_STRERROR_DUMMY
 
 #include "mbedtls/check_config.h"
 

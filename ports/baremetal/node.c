@@ -1,0 +1,256 @@
+/*
+ * A node on the board: joins the tailnet it is told of in flash, answers pings, and echoes TCP on port 7 of its tailnet
+ * address. What happens is said on the console; single letters typed there command it:
+ *
+ *   s  figures      p  peers      r  reset, as the button would      b  rebind      f  forget the stored records
+ *   q  leave, print the figures, power off
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "arena.h"
+#include "bare_port.h"
+#include "base/addr.h"
+#include "base/bytes.h"
+#include "board/board.h"
+#include "boot_config.h"
+#include "netif.h"
+#include "tls.h"
+
+#include "lwip/tcp.h"
+#include <stdio.h>
+#include <string.h>
+
+#define ECHO_PORT 7
+
+extern char __ram_used[], __flash_used[], __stack_low[], __stack_high[], __bss_end[];
+
+static ml_port *port;
+static bool is_leaving;
+
+/* ---- TCP echo ---- */
+
+/** Sends back as much as there is room for; the rest waits in the pbuf that hangs on the connection. */
+static void echo(struct tcp_pcb *pcb, struct pbuf *p)
+{
+    while (p != NULL) {
+        size_t room = tcp_sndbuf(pcb);
+        u16_t n = p->len < room ? p->len : (u16_t)room;
+        if (n == 0 || tcp_write(pcb, p->payload, n, TCP_WRITE_FLAG_COPY) != ERR_OK) {
+            break;
+        }
+        tcp_recved(pcb, n);
+        p = pbuf_free_header(p, n);
+    }
+    tcp_arg(pcb, p);
+    tcp_output(pcb);
+}
+
+static err_t on_echo_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
+{
+    struct pbuf *held = arg;
+    (void)err;
+    if (p == NULL) {
+        if (held != NULL) {
+            pbuf_free(held);
+        }
+        tcp_arg(pcb, NULL);
+        tcp_recv(pcb, NULL);
+        tcp_sent(pcb, NULL);
+        tcp_err(pcb, NULL);
+        if (tcp_close(pcb) != ERR_OK) {
+            tcp_abort(pcb);
+            return ERR_ABRT;
+        }
+        return ERR_OK;
+    }
+    if (held != NULL) {
+        pbuf_cat(held, p);
+        p = held;
+    }
+    echo(pcb, p);
+    return ERR_OK;
+}
+
+static err_t on_echo_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
+{
+    (void)len;
+    echo(pcb, arg);
+    return ERR_OK;
+}
+
+static void on_echo_err(void *arg, err_t err)
+{
+    (void)err;
+    if (arg != NULL) {
+        pbuf_free(arg);
+    }
+}
+
+static err_t on_echo_accept(void *arg, struct tcp_pcb *pcb, err_t err)
+{
+    (void)arg;
+    if (err != ERR_OK || pcb == NULL) {
+        return ERR_VAL;
+    }
+    tcp_arg(pcb, NULL);
+    tcp_recv(pcb, on_echo_recv);
+    tcp_sent(pcb, on_echo_sent);
+    tcp_err(pcb, on_echo_err);
+    return ERR_OK;
+}
+
+static bool start_echo(void)
+{
+    struct tcp_pcb *pcb = tcp_new();
+    if (pcb == NULL || tcp_bind(pcb, IP_ADDR_ANY, ECHO_PORT) != ERR_OK) {
+        return false;
+    }
+    tcp_bind_netif(pcb, &ml_net_tunnel);
+    pcb = tcp_listen(pcb);
+    if (pcb == NULL) {
+        return false;
+    }
+    tcp_accept(pcb, on_echo_accept);
+    return true;
+}
+
+/* ---- What is said ---- */
+
+static const char *text_of_ip(const ml_ip *ip)
+{
+    static char text[48];
+    struct ml_writer w = ml_writer_of((uint8_t *)text, sizeof text - 1);
+    ml_write_ip(&w, ip);
+    text[w.len] = 0;
+    return text;
+}
+
+static void print_stats(void)
+{
+    struct ml_arena_stats a;
+    struct ml_bare_stats s;
+    ml_arena_get_stats(&a);
+    ml_bare_get_stats(port, &s);
+    printf("stats: engine=%u tls_peak=%u tls_now=%u lwip_peak=%u lwip_now=%u arena_peak=%u arena_failed=%u tls_buffer=%u "
+           "stack_peak=%u ram=%u flash=%u longest_us=%u busy_ms=%u up_ms=%u steps=%u\n",
+           (unsigned)s.engine_need, (unsigned)a.peak[ML_ARENA_TLS], (unsigned)a.used[ML_ARENA_TLS],
+           (unsigned)a.peak[ML_ARENA_LWIP], (unsigned)a.used[ML_ARENA_LWIP], (unsigned)a.peak_all, (unsigned)a.failed,
+           (unsigned)ml_tls_largest_buffer(), (unsigned)board_stack_used(), (unsigned)(uintptr_t)__ram_used,
+           (unsigned)(uintptr_t)__flash_used, (unsigned)s.longest, (unsigned)(s.busy / 1000),
+           (unsigned)(board_time_us() / 1000), (unsigned)s.steps);
+}
+
+static void print_peers(void)
+{
+    static ml_peer_info peer;
+    ml_engine *e = ml_port_engine(port);
+    size_t count = ml_get_peer_count(e);
+    printf("peers: %u\n", (unsigned)count);
+    for (size_t i = 0; i < count && ml_get_peer(e, board_time_us(), i, &peer) == ML_OK; i++) {
+        printf("peer %s %s %s\n", text_of_ip(&peer.ip4), peer.hostname, ml_addr_is_set(&peer.direct) ? "direct" : "relayed");
+    }
+}
+
+static void on_overlay(void *ctx, const uint8_t *packet, size_t len)
+{
+    (void)ctx;
+    ml_net_tunnel_input(packet, len);
+}
+
+static void on_event(void *ctx, const ml_event *ev)
+{
+    static const char *const state[] = {"stopped", "connecting", "needs login", "needs approval", "starting", "running"};
+    static ml_self_info self;
+    ml_engine *e = ml_port_engine(port);
+    (void)ctx;
+    switch (ev->type) {
+    case ML_EV_STATE:
+        printf("state: %s\n", state[ml_get_state(e)]);
+        break;
+    case ML_EV_SELF:
+        ml_get_self(e, &self);
+        ml_net_tunnel_set_addr(&self.ip4);
+        printf("self: %s %s home %u\n", text_of_ip(&self.ip4), self.name, self.home_region);
+        break;
+    case ML_EV_LOGIN_URL:
+        printf("visit: %s\n", ml_get_login_url(e));
+        break;
+    case ML_EV_PROBLEM:
+        printf("problem: %s\n", ml_get_problem(e));
+        break;
+    default:
+        break;
+    }
+}
+
+static void leave(void)
+{
+    (void)ml_stop(ml_port_engine(port), board_time_us());
+    ml_port_flush(port);
+    print_stats();
+    is_leaving = true;
+}
+
+static void on_key(int key)
+{
+    switch (key) {
+    case 's':
+        print_stats();
+        break;
+    case 'p':
+        print_peers();
+        break;
+    case 'r':
+        printf("reset\n");
+        board_reset();
+    case 'b':
+        ml_port_rebind(port);
+        break;
+    case 'f':
+        printf("forgotten: %s\n", ml_strerror(ml_port_erase(port)));
+        break;
+    case 'q':
+        leave();
+        break;
+    default:
+        break;
+    }
+}
+
+int main(void)
+{
+    static char url[128], key[128], hostname[64];
+    char why[96];
+    bool has_url = ml_boot_get("control_url", 0, url, sizeof url);
+    bool has_key = ml_boot_get("auth_key", 0, key, sizeof key);
+    bool has_name = ml_boot_get("hostname", 0, hostname, sizeof hostname);
+    uint32_t verbose = ml_boot_get_number("verbose");
+    const ml_port_config cfg = {
+        .engine = {.control_url = has_url ? url : NULL,
+                   .auth_key = has_key ? key : NULL,
+                   .hostname = has_name ? hostname : "board",
+                   .max_peers = ML_BOARD_MAX_PEERS,
+                   .max_sessions = ML_BOARD_MAX_SESSIONS,
+                   .max_regions = ML_BOARD_MAX_REGIONS,
+                   .max_rules = ML_BOARD_MAX_RULES,
+                   .out_queue_bytes = ML_BOARD_OUT_QUEUE_BYTES,
+                   .stream_tx_bytes = ML_BOARD_STREAM_TX_BYTES,
+                   .log_level = verbose ? (ml_log_level)verbose : ML_LOG_INFO},
+        .sink = {.overlay = on_overlay, .event = on_event}};
+    printf("microlink on a board: %u bytes of RAM in use, %u of flash\n", (unsigned)(uintptr_t)__ram_used,
+           (unsigned)(uintptr_t)__flash_used);
+    if (ml_port_open(&port, &cfg, why, sizeof why) != ML_OK) {
+        ml_board_panic(why);
+    }
+    if (!start_echo() || ml_start(ml_port_engine(port), board_time_us()) != ML_OK) {
+        ml_board_panic("cannot start");
+    }
+    while (!is_leaving && ml_port_step(port, ML_NEVER) == ML_OK) {
+        int c = board_getchar();
+        if (c >= 0) {
+            on_key(c);
+        }
+    }
+    ml_port_close(port);
+    return 0;
+}

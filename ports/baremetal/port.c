@@ -1,0 +1,334 @@
+/*
+ * The bare-metal port: one engine over lwIP without an operating system (microlink/port.h has the contract). The order of
+ * this file is that of ports/posix/port.c.
+ *
+ * There is one port a board, so it lives in static memory, the engine's arena included. The records go to flash. Of
+ * ml_port_config `ca_file`, `ca_pem` and `state_path` mean nothing here: roots lie in flash beside the image.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "bare_port.h"
+
+#include "base/addr.h"
+#include "board/board.h"
+#include "boot_config.h"
+#include "crypto/crypto_backend.h"
+#include "flash_store.h"
+#include "netif.h"
+#include "stream.h"
+#include "tls.h"
+
+#include <stdalign.h>
+#include <stdio.h>
+#include <string.h>
+
+/** The wall clock is handed in again after this time. */
+#define CLOCK_AGAIN ML_SEC(3600)
+/** 2025-01-01: a clock before it was never set. */
+#define PLAUSIBLE_UNIX_MS UINT64_C(1735689600000)
+#define FLUSH_ROUNDS      64
+#define DEFAULT_UDP_PORT  41641
+
+struct ml_port {
+    ml_engine *engine;
+    ml_port_sink sink;
+    ml_random random;
+    ml_log_fn log;
+    struct ml_flash flash;
+    struct ml_flash_store store;
+    ml_time clock_at;
+    bool is_flushing, is_address_due;
+    struct ml_bare_stats stats;
+};
+
+static struct ml_port the_port;
+static alignas(max_align_t) uint8_t engine_memory[ML_BOARD_ENGINE_BYTES];
+
+static void fill_random(void *ctx, uint8_t *buf, size_t len)
+{
+    (void)ctx;
+    board_random(buf, len);
+}
+
+static void log_line(void *ctx, ml_log_level level, const char *line)
+{
+    static const char *const name[] = {"error", "warn", "info", "debug", "trace"};
+    (void)ctx;
+    printf("%s: %s\n", name[level], line);
+}
+
+static void say(ml_log_level level, const char *line)
+{
+    the_port.log(NULL, level, line);
+}
+
+/* ---- Storage ---- */
+
+static void load_records(struct ml_port *p)
+{
+    static const char *const name[ML_STORE_COUNT] = {"identity", "clock", "cache"};
+    static uint8_t buf[ML_STORE_MAX];
+    for (int k = 0; k < ML_STORE_COUNT; k++) {
+        size_t len = 0;
+        ml_err err = ml_flash_store_load(&p->store, (ml_store_kind)k, buf, sizeof buf, &len);
+        if (err == ML_OK) {
+            err = ml_load(p->engine, (ml_store_kind)k, buf, len);
+        }
+        if (err != ML_OK && err != ML_ERR_NOT_FOUND) {
+            char line[80];
+            snprintf(line, sizeof line, "stored %s record cannot be used: %s", name[k], ml_strerror(err));
+            say(ML_LOG_ERROR, line);
+        }
+    }
+    ml_wipe(buf, sizeof buf);
+}
+
+static void store(struct ml_port *p, ml_time now, const ml_output *out)
+{
+    static const char why[] = "the flash refuses to be written";
+    ml_store_kind kind = out->store;
+    bool ok = ml_flash_store_save(&p->store, kind, out->data, out->len) == ML_OK;
+    if (!ok) {
+        say(ML_LOG_ERROR, why);
+        if (p->sink.store_failed != NULL) {
+            p->sink.store_failed(p->sink.ctx, kind, why);
+        }
+    }
+    ml_handle_stored(p->engine, now, kind, ok);
+}
+
+/* ---- From the stack ---- */
+
+static void on_datagram(const ml_addr *from, uint8_t *buf, size_t len)
+{
+    struct ml_port *p = &the_port;
+    if (ml_handle_datagram(p->engine, board_time_us(), from, buf, len) == ML_ERR_FULL) {
+        ml_port_flush(p);
+        (void)ml_handle_datagram(p->engine, board_time_us(), from, buf, len);
+    }
+}
+
+static void on_packet_for_tunnel(const uint8_t *packet, size_t len)
+{
+    struct ml_port *p = &the_port;
+    if (ml_handle_overlay(p->engine, board_time_us(), packet, len) == ML_ERR_FULL && !p->is_flushing) {
+        ml_port_flush(p);
+        (void)ml_handle_overlay(p->engine, board_time_us(), packet, len);
+    }
+}
+
+static void on_address_changed(void)
+{
+    the_port.is_address_due = true; /* may come before there is an engine */
+}
+
+static const struct ml_net_events net_events = {on_datagram, on_packet_for_tunnel, on_address_changed};
+
+static void tell_addr(struct ml_port *p, ml_time now)
+{
+    ml_addr addr;
+    bool has = ml_net_get_addr(&addr);
+    ml_set_local_addrs(p->engine, now, &addr, has ? 1 : 0);
+}
+
+/* ---- Driving ---- */
+
+static void carry_out(struct ml_port *p, ml_time now, const ml_output *out)
+{
+    switch (out->type) {
+    case ML_OUT_DATAGRAM:
+        ml_net_udp_send(&out->addr, out->data, out->len);
+        break;
+    case ML_OUT_OVERLAY:
+        if (p->sink.overlay != NULL) {
+            p->sink.overlay(p->sink.ctx, out->data, out->len);
+        }
+        break;
+    case ML_OUT_STREAM_OPEN:
+        ml_streams_open(now, &out->stream);
+        break;
+    case ML_OUT_STREAM_CLOSE:
+        ml_streams_close(out->stream.id);
+        break;
+    case ML_OUT_RESOLVE:
+        ml_streams_resolve(now, out->token, out->text);
+        break;
+    case ML_OUT_STORE:
+        store(p, now, out);
+        break;
+    case ML_OUT_EVENT:
+        if (p->sink.event != NULL) {
+            p->sink.event(p->sink.ctx, &out->event);
+        }
+        break;
+    case ML_OUT_NONE:
+        break;
+    }
+}
+
+void ml_port_flush(ml_port *p)
+{
+    static ml_output out; /* 300 bytes that the stack need not have */
+    if (p->is_flushing) {
+        return;
+    }
+    p->is_flushing = true;
+    for (int round = 0; round < FLUSH_ROUNDS; round++) {
+        ml_time now = board_time_us();
+        while (ml_poll_output(p->engine, now, &out) && out.type != ML_OUT_NONE) {
+            carry_out(p, now, &out);
+        }
+        if (!ml_streams_pump(now)) {
+            break;
+        }
+    }
+    p->is_flushing = false;
+}
+
+void ml_port_rebind(ml_port *p)
+{
+    ml_time now = board_time_us();
+    tell_addr(p, now);
+    ml_rebind(p->engine, now);
+}
+
+static void tell_clock(ml_port *p, ml_time now)
+{
+    uint64_t ms = board_wall_ms();
+    bool ok = ms >= PLAUSIBLE_UNIX_MS;
+    p->clock_at = now + (ok ? CLOCK_AGAIN : ML_SEC(10));
+    if (ok) {
+        ml_set_wall_clock(p->engine, now, ms);
+    }
+}
+
+static ml_time earliest(ml_time a, ml_time b)
+{
+    return a < b ? a : b;
+}
+
+ml_time ml_port_deadline(const ml_port *p)
+{
+    ml_time now = board_time_us();
+    ml_time at = earliest(ml_poll_deadline(p->engine), ml_streams_deadline(now));
+    return earliest(at, earliest(ml_net_deadline(now), p->clock_at));
+}
+
+ml_err ml_port_step(ml_port *p, ml_time until)
+{
+    board_wait(earliest(ml_port_deadline(p), until));
+    ml_time begun = board_time_us();
+    (void)ml_net_poll();
+    ml_time now = board_time_us();
+    if (now >= p->clock_at) {
+        tell_clock(p, now);
+    }
+    if (p->is_address_due) {
+        p->is_address_due = false;
+        ml_port_rebind(p);
+    }
+    ml_streams_on_time(now);
+    ml_handle_time(p->engine, now);
+    ml_port_flush(p);
+    ml_time took = board_time_us() - begun;
+    p->stats.steps++;
+    p->stats.busy += took;
+    p->stats.longest = took > p->stats.longest ? took : p->stats.longest;
+    return ML_OK;
+}
+
+/* ---- Life ---- */
+
+static ml_err open_engine(struct ml_port *p, const ml_port_config *cfg, char *why, size_t why_cap)
+{
+    ml_config ec = cfg->engine;
+    if (ec.random.fill == NULL) {
+        ec.random = (ml_random){.fill = fill_random};
+    }
+    p->random = ec.random;
+    ec.log = p->log;
+    ec.memory_is_zero = true;
+    p->stats.engine_need = ml_mem_needed(&ec);
+    if (p->stats.engine_need == 0 || p->stats.engine_need > sizeof engine_memory) {
+        snprintf(why, why_cap, "the engine needs %u bytes, ML_BOARD_ENGINE_BYTES gives %u", (unsigned)p->stats.engine_need,
+                 (unsigned)sizeof engine_memory);
+        return ML_ERR_NO_MEM;
+    }
+    ml_err err = ml_init(&p->engine, engine_memory, sizeof engine_memory, &ec);
+    if (err != ML_OK) {
+        snprintf(why, why_cap, "the engine refused its configuration: %s", ml_strerror(err));
+    }
+    return err;
+}
+
+ml_err ml_port_open(ml_port **out, const ml_port_config *cfg, char *why, size_t why_cap)
+{
+    struct ml_port *p = &the_port;
+    char unused[1];
+    if (why == NULL || why_cap == 0) {
+        why = unused;
+        why_cap = sizeof unused;
+    }
+    *out = NULL;
+    memset(p, 0, sizeof *p);
+    p->sink = cfg->sink;
+    p->log = cfg->engine.log ? cfg->engine.log : log_line;
+    if (!board_random_init()) {
+        snprintf(why, why_cap, "the board has no source of entropy");
+        return ML_ERR_STATE;
+    }
+    ml_err err = open_engine(p, cfg, why, why_cap);
+    if (err != ML_OK) {
+        return err;
+    }
+    p->flash = (struct ml_flash){board_flash_read, board_flash_erase, board_flash_program, board_flash_sector_len()};
+    ml_flash_store_open(&p->store, &p->flash);
+    load_records(p);
+    if (!ml_tls_init(&p->random) || !ml_net_init(&net_events, cfg->udp_port ? cfg->udp_port : DEFAULT_UDP_PORT)) {
+        snprintf(why, why_cap, "no Ethernet, or no memory for the IP stack");
+        return ML_ERR_NO_MEM;
+    }
+    ml_streams_init(p->engine);
+    ml_time now = board_time_us();
+    tell_clock(p, now);
+    tell_addr(p, now);
+    *out = p;
+    return ML_OK;
+}
+
+void ml_port_close(ml_port *p)
+{
+    if (p != NULL) {
+        ml_streams_close_all();
+        ml_clear(p->engine);
+    }
+}
+
+ml_engine *ml_port_engine(ml_port *p)
+{
+    return p->engine;
+}
+
+ml_time ml_port_now(const ml_port *p)
+{
+    (void)p;
+    return board_time_us();
+}
+
+ml_err ml_port_erase(ml_port *p)
+{
+    return ml_flash_store_erase(&p->store);
+}
+
+size_t ml_port_get_fds(const ml_port *p, ml_port_fd *fds, size_t cap)
+{
+    (void)p;
+    (void)fds;
+    (void)cap;
+    return 0;
+}
+
+void ml_bare_get_stats(const ml_port *p, struct ml_bare_stats *out)
+{
+    *out = p->stats;
+}
