@@ -121,7 +121,10 @@ ml_err ml_set_auth_key(ml_engine *ml, ml_time now, const char *auth_key);
 void ml_set_wall_clock(ml_engine *ml, ml_time now, uint64_t unix_ms);
 /** @brief Addresses of the underlay interfaces (with the UDP port each socket is bound to). Copied; at most 8 are kept. */
 void ml_set_local_addrs(ml_engine *ml, ml_time now, const ml_addr *addrs, size_t count);
-/** @brief The underlay changed (address, route, resumed from sleep): forget paths, re-run STUN, check relays. */
+/**
+ * @brief The underlay changed (address, route): forget paths, re-run STUN, check connections. Tell the addresses first. A clock
+ * that jumps by more than a minute past the deadline asked for is taken for a resume from sleep, with the same effect.
+ */
 void ml_rebind(ml_engine *ml, ml_time now);
 
 typedef enum ml_ping_kind { ML_PING_DISCO, ML_PING_TSMP, ML_PING_ICMP } ml_ping_kind;

@@ -99,7 +99,7 @@ bool ml_control_init(struct ml_control *c, const struct ml_control_cfg *cfg)
     c->tx = cfg->tx;
     c->tx_cap = cfg->tx_len;
     c->map_message_max = cfg->map_message_max ? cfg->map_message_max : UINT32_C(64) << 20;
-    c->race_at = c->logout_deadline = c->poll.watchdog_at = ML_NEVER;
+    c->check_until = c->race_at = c->logout_deadline = c->poll.watchdog_at = ML_NEVER;
     ml_map_parse_init(&c->map);
     return true;
 }
@@ -281,6 +281,17 @@ void ml_control_set_wall_clock(struct ml_control *c, ml_time now, uint64_t unix_
 {
     c->wall_ms = unix_ms;
     c->wall_at = now;
+}
+
+void ml_control_check(struct ml_control *c, ml_time now)
+{
+    if (c->link != LINK_UP) {
+        ml_control_rebind(c, now);
+        return;
+    }
+    ml_h2_ping(&c->u.session.h2);
+    c->check_until = now + ML_CONTROL_CHECK;
+    pump(c, now);
 }
 
 void ml_control_rebind(struct ml_control *c, ml_time now)
@@ -502,6 +513,10 @@ void ml_control_on_time(struct ml_control *c, ml_time now, const struct ml_delta
         ml_control_problem_set(c, ML_CONTROL_PROBLEM_SILENT, 0, NULL, 0);
         ml_control_link_drop(c, now, true);
     }
+    if (c->link == LINK_UP && now >= c->check_until) {
+        ml_log_text(c->log, ML_LOG_INFO, "control: the connection did not survive the network change, dialling again");
+        ml_control_rebind(c, now);
+    }
     for (int i = 0; i < REQ_COUNT; i++) {
         if (c->link == LINK_UP && c->req[i].stream && now >= c->req[i].expires_at) {
             ml_control_problem_set(c, ML_CONTROL_PROBLEM_TIMEOUT, 0, NULL, 0);
@@ -540,7 +555,7 @@ ml_time ml_control_deadline(const struct ml_control *c)
     if (c->link == LINK_DOWN) {
         at = earlier(at, want > c->link_retry_at ? want : c->link_retry_at);
     } else if (c->link == LINK_UP) {
-        at = earlier(at, c->poll.watchdog_at);
+        at = earlier(at, earlier(c->poll.watchdog_at, c->check_until));
         if (c->poll.sleep_until) {
             at = earlier(at, c->poll.sleep_until);
         } else {

@@ -68,7 +68,12 @@ bool ml_control_set_auth_key(struct ml_control *c, ml_time now, const char *auth
 void ml_control_set_expired(struct ml_control *c, ml_time now);
 /** Trusted wall clock, for Retry-After given as a date. */
 void ml_control_set_wall_clock(struct ml_control *c, ml_time now, uint64_t unix_ms);
-/** The underlay changed: drop the connection, and dial again without waiting for a back-off. */
+/**
+ * The underlay changed. A connection that is up is asked for a sign of life, and given up without one within
+ * ML_CONTROL_CHECK; an attempt under way, or a back-off, starts over at once.
+ */
+void ml_control_check(struct ml_control *c, ml_time now);
+/** The underlay changed and the connection cannot have survived: drop it, and dial again without waiting for a back-off. */
 void ml_control_rebind(struct ml_control *c, ml_time now);
 /**
  * Open the map poll anew on the same connection, to hear the whole netmap again. Does nothing while a first message is still

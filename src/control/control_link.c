@@ -138,6 +138,7 @@ static void wipe_link(struct ml_control *c)
     }
     ml_wipe(&c->u, sizeof c->u);
     c->tx_len = 0;
+    c->check_until = ML_NEVER;
     c->link = LINK_DOWN;
 }
 
@@ -581,8 +582,8 @@ static size_t session_data(struct ml_control *c, ml_time now, const uint8_t *buf
     if (c->link != LINK_UP) {
         return len; /* the rest belongs to a connection that is gone */
     }
-    if (taken == len) {
-        (void)session_plain(c, now);
+    if (taken == len && session_plain(c, now) && !ml_h2_is_ping_open(&c->u.session.h2)) {
+        c->check_until = ML_NEVER;
     }
     return taken;
 }

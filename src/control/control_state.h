@@ -33,6 +33,7 @@
 #define ML_CONTROL_DIAL_MAX    ML_SEC(10)
 #define ML_CONTROL_TLS_ONLY    ML_SEC(120) /* a dial this soon after the last skips the plain port */
 #define ML_CONTROL_WATCHDOG    ML_SEC(120)
+#define ML_CONTROL_CHECK       ML_SEC(3)  /* answer to a ping after a change of the network */
 #define ML_CONTROL_REQUEST_MAX ML_SEC(60) /* an answer to anything but the poll and a login that waits for a person */
 #define ML_CONTROL_HOME_GRACE  ML_SEC(10) /* how long the first lite update waits for a home region */
 #define ML_CONTROL_LITE_GAP    ML_SEC(1)
@@ -208,6 +209,7 @@ struct ml_control {
     ml_time wall_at;
 
     enum ml_control_link link;
+    ml_time check_until; /* a ping of ours has to be answered by then; ML_NEVER: none is open */
     ml_time link_retry_at, race_at, dial_deadline, last_dial_at;
     uint32_t link_failures;
     struct ml_control_stream streams[SLOT_COUNT];

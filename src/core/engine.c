@@ -567,8 +567,7 @@ void ml_rebind(ml_engine *ml, ml_time now)
     ml_log_text(&ml->log, ML_LOG_INFO, "underlay changed: checking relays, measuring again");
     ml_path_rebind(&ml->path);
     ml_netcheck_start(&ml->netcheck, now, true);
-    ml_derp_pool_check(&ml->derp, now);
-    ml_control_rebind(&ml->control, now);
+    core_check_streams(ml, now);
 }
 
 ml_err ml_netcheck(ml_engine *ml, ml_time now)

@@ -70,6 +70,7 @@ struct core_derp_stream {
     uint16_t generation;
     bool is_open;
     bool is_asked; /* ML_OUT_STREAM_OPEN was given out and not closed since */
+    ml_addr local; /* our end of it; unset when not known */
     uint16_t region;
     uint8_t node; /* which server of the region */
     uint8_t pin[32];
@@ -207,7 +208,9 @@ struct ml_engine {
     uint16_t *slot_of_peer; /* by netmap slot; ML_PATH_NO_SLOT = none */
     struct core_derp_stream derp_streams[ML_DERP_SLOTS_MAX];
     struct core_latency latency;
+    ml_addr control_local; /* our end of the last control connection; unset when not known */
     struct core_need need;
+    struct core_cache_out cache_out;
 
     /* State. */
     struct core_self self;
@@ -222,6 +225,7 @@ struct ml_engine {
     ml_time removals_at; /* of the log lines about removed peers */
     uint8_t removals_told;
     bool is_expiry_told;      /* our own expiry was acted on */
+    ml_time time_at;          /* last ml_handle_time() */
     ml_time wall_at;          /* when wall_ms was true; */
     uint64_t wall_ms;         /* 0 = not known */
     int64_t control_offset_s; /* control's clock - ours when over a minute apart */
@@ -312,6 +316,8 @@ bool core_poll_stream(struct ml_engine *ml, ml_time now, ml_output *out);
 void core_drain_derp(struct ml_engine *ml, ml_time now);
 void core_drain_control(struct ml_engine *ml, ml_time now);
 
+/** The underlay changed: connections whose own address is gone are made anew, the others have to show that they live. */
+void core_check_streams(struct ml_engine *ml, ml_time now);
 /** How to dial a server of a relay region: everything but the id. @p pin: 32 bytes that live as long as the dialling. */
 void core_relay_dial(const struct ml_engine *ml, const struct ml_derp_node *node, uint8_t *pin, ml_stream_open *out);
 /** Its Host header. */

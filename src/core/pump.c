@@ -222,10 +222,21 @@ void ml_handle_resolved(ml_engine *ml, ml_time now, uint32_t token, const ml_ip 
 
 /* ---- Time ---- */
 
+/* Far later than asked for: the device slept meanwhile. What its connections and the routers on the way remember is older
+ * than it looks. */
+#define SLEPT_AFTER ML_SEC(60)
+
 void ml_handle_time(ml_engine *ml, ml_time now)
 {
     if (!ml || !ml->has_wg) {
         return;
+    }
+    ml_time due = ml_poll_deadline(ml);
+    due = due < ml->time_at ? ml->time_at : due;
+    ml->time_at = now;
+    if (ml->is_started && due < now && now - due > SLEPT_AFTER) {
+        ml_log_text(&ml->log, ML_LOG_INFO, "the clock jumped: resumed from sleep");
+        ml_rebind(ml, now);
     }
     struct core_apply_ctx ctx = {.ml = ml, .now = now};
     const struct ml_delta_sink sink = {.fn = core_apply, .ctx = &ctx};

@@ -307,6 +307,37 @@ static struct core_derp_stream *derp_stream_of(struct ml_engine *ml, uint32_t lo
     return s->is_asked && s->generation == (uint16_t)(local >> 8) ? s : NULL;
 }
 
+/* ---- The underlay changed ---- */
+
+static bool is_gone(const struct ml_engine *ml, const ml_addr *local)
+{
+    if (!ml_addr_is_set(local) || ml_ip_is_loopback(&local->ip) || ml->local_addr_count == 0) {
+        return false;
+    }
+    for (uint8_t i = 0; i < ml->local_addr_count; i++) {
+        if (ml_ip_equal(&ml->local_addrs[i].ip, &local->ip)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void core_check_streams(struct ml_engine *ml, ml_time now)
+{
+    for (unsigned i = 0; i < ml->max_derp; i++) {
+        const struct core_derp_stream *s = &ml->derp_streams[i];
+        if (s->is_asked && s->is_open && is_gone(ml, &s->local)) {
+            ml_derp_pool_close_region(&ml->derp, now, s->region);
+        }
+    }
+    ml_derp_pool_check(&ml->derp, now);
+    if (is_gone(ml, &ml->control_local)) {
+        ml_control_rebind(&ml->control, now);
+    } else {
+        ml_control_check(&ml->control, now);
+    }
+}
+
 /* ---- The port's side ---- */
 
 bool core_poll_stream(struct ml_engine *ml, ml_time now, ml_output *out)
@@ -351,6 +382,7 @@ void ml_handle_stream_opened(ml_engine *ml, ml_time now, ml_stream_id id, const 
         return;
     }
     if (CORE_STREAM_OWNER(id) == CORE_STREAM_CONTROL) {
+        ml->control_local = info ? info->local : (ml_addr){{{0}}, 0};
         ml_control_on_opened(&ml->control, now, CORE_STREAM_LOCAL(id));
         return;
     }
@@ -368,6 +400,7 @@ void ml_handle_stream_opened(ml_engine *ml, ml_time now, ml_stream_id id, const 
         server.meta_key = info->derp_meta_key;
     }
     s->is_open = true;
+    s->local = info ? info->local : (ml_addr){{{0}}, 0};
     ml_derp_pool_opened(&ml->derp, now, slot, &server);
 }
 

@@ -257,6 +257,17 @@ static void on_window_update(struct ml_h2 *c, uint32_t delta)
     }
 }
 
+void ml_h2_ping(struct ml_h2 *c)
+{
+    c->ping_count++;
+    c->ping_due = c->is_ping_open = true;
+}
+
+bool ml_h2_is_ping_open(const struct ml_h2 *c)
+{
+    return c->is_ping_open;
+}
+
 static uint8_t item_size(uint8_t type)
 {
     return type == ML_H2_SETTINGS ? 6 : type == ML_H2_PING || type == ML_H2_GOAWAY ? 8 : 4;
@@ -272,6 +283,8 @@ static void on_item(struct ml_h2 *c)
     case ML_H2_PING:
         if (!(c->frame.flags & ML_H2_FLAG_ACK)) {
             queue_ack(c, ML_H2_PING, p, 8);
+        } else if (ml_get_be32(p) == 0 && ml_get_be32(p + 4) == c->ping_count && !c->ping_due) {
+            c->is_ping_open = false;
         }
         break;
     case ML_H2_GOAWAY:

@@ -5,7 +5,7 @@
  * Sans-I/O: received bytes go in by ml_h2_feed(), bytes to send are pulled by ml_h2_poll_tx(). It buffers no frame and no
  * header block: DATA is handed out inside the fed buffer, header fields are decoded as they arrive. Receive windows grow only
  * by what the caller reports as consumed, so a caller that is slow slows the server down. It sends no PRIORITY, takes no
- * push, knows no time-outs: the caller watches liveness (and may send bytes of its own only through requests).
+ * push, knows no time-outs: the caller watches liveness (ml_h2_ping() asks for a sign of it).
  *
  * SPDX-License-Identifier: MIT
  */
@@ -85,7 +85,9 @@ struct ml_h2 {
     uint8_t small[9]; /* frame header, or an item of a payload */
     uint8_t block_flags;
     uint8_t ctl_len;
-    uint8_t ctl[64]; /* SETTINGS and PING acknowledgements to send */
+    uint8_t ctl[64];     /* SETTINGS and PING acknowledgements to send */
+    uint32_t ping_count; /* of our own pings */
+    bool ping_due, is_ping_open;
     bool preface_sent, table_update_sent, got_settings, is_going_away, goaway_due, goaway_event_due, is_fatal;
 };
 
@@ -105,6 +107,10 @@ uint32_t ml_h2_request(struct ml_h2 *c, const struct ml_h2_request *req);
 bool ml_h2_is_sent(const struct ml_h2 *c, uint32_t stream);
 /** The stream is known: no END or RESET event was given for it yet and it was not cancelled. */
 bool ml_h2_is_open(const struct ml_h2 *c, uint32_t stream);
+/** Ask the server for a sign of life. A ping still unanswered is replaced: only the answer to the last one counts. */
+void ml_h2_ping(struct ml_h2 *c);
+/** The last ping is not answered yet. */
+bool ml_h2_is_ping_open(const struct ml_h2 *c);
 /** Give up a stream (RST_STREAM CANCEL when the server has heard of it). No event follows for it. Unknown ids: nothing. */
 void ml_h2_cancel(struct ml_h2 *c, uint32_t stream);
 

@@ -213,6 +213,13 @@ size_t ml_h2_poll_tx(struct ml_h2 *c, uint8_t *dst, size_t cap)
         ml_write_bytes(&w, c->ctl, c->ctl_len);
         c->ctl_len = 0;
     }
+    if (c->ping_due && room_for(&w, ML_H2_FRAME_HEADER + 8)) {
+        struct ml_h2_frame f = {.len = 8, .type = ML_H2_PING};
+        ml_h2_frame_write(&w, &f);
+        ml_write_be32(&w, 0);
+        ml_write_be32(&w, c->ping_count);
+        c->ping_due = false;
+    }
     put_resets(c, &w);
     put_window_updates(c, &w);
     if (put_all_headers(c, &w)) {

@@ -178,6 +178,11 @@ void ml_endpoints_forget_global(struct ml_endpoints *e)
     e->has_refreshed = false;
 }
 
+void ml_endpoints_doubt(struct ml_endpoints *e)
+{
+    e->has_refreshed = false;
+}
+
 bool ml_endpoints_is_fresh(const struct ml_endpoints *e, ml_time now)
 {
     return e->has_refreshed && now - e->refreshed_at < FRESH_FOR;

@@ -46,7 +46,7 @@ struct ml_endpoints {
     struct ml_endpoint list[ML_ENDPOINTS];
     uint8_t count;
     bool is_changed;    /* the set differs from what ml_endpoints_take_changed() last gave out */
-    bool has_refreshed; /* at least one measurement has ended */
+    bool has_refreshed; /* a measurement has ended since there was reason to doubt the list */
     ml_time refreshed_at;
 
     /* Private from here. */
@@ -74,6 +74,9 @@ void ml_endpoints_set_facts(struct ml_endpoints *e, ml_time now, const struct ml
 /** @brief The link changed: the list is stale, and with the next facts the remembered STUN results are forgotten. Until then the
  * list stays, so that control is not told of a change that is none. */
 void ml_endpoints_forget_global(struct ml_endpoints *e);
+
+/** @brief There is reason to doubt the list: it is stale until the next facts. */
+void ml_endpoints_doubt(struct ml_endpoints *e);
 
 /** @brief Younger than 27 s, so good for a call-me-maybe. */
 bool ml_endpoints_is_fresh(const struct ml_endpoints *e, ml_time now);

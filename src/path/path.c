@@ -20,7 +20,7 @@ void ml_path_init(struct ml_path *p, const struct ml_path_cfg *cfg, struct ml_pa
     ml_endpoints_init(&p->ep);
     for (size_t i = 0; i < count; i++) {
         ml_zero(&peers[i]);
-        peers[i].heartbeat_at = ML_NEVER;
+        peers[i].heartbeat_at = peers[i].check_until = ML_NEVER;
     }
 }
 
@@ -133,7 +133,7 @@ void ml_path_peer_close(struct ml_path *p, uint16_t slot)
 {
     ml_path_ping_forget_slot(p, slot);
     ml_wipe(&p->peers[slot], sizeof p->peers[slot]);
-    p->peers[slot].heartbeat_at = ML_NEVER;
+    p->peers[slot].heartbeat_at = p->peers[slot].check_until = ML_NEVER;
 }
 
 /* ---- Discovery and heartbeat ---- */
@@ -180,6 +180,17 @@ static bool wants_full_ping(const struct ml_path_peer *peer, ml_time now)
     return peer->latency_us > ML_PATH_GOOD_ENOUGH && now - peer->last_full_ping_at >= ML_PATH_UPGRADE;
 }
 
+static bool ping_best(struct ml_path *p, ml_time now, uint16_t slot)
+{
+    struct ml_path_peer *peer = &p->peers[slot];
+    struct ml_path_candidate *c = ml_path_has_best(peer) ? ml_path_cand_find(peer, &peer->best) : NULL;
+    if (!c || !ml_path_ping_queue(p, now, slot, &c->addr, 0, ML_PURPOSE_HEARTBEAT, 0)) {
+        return false;
+    }
+    c->pinged_tick = ml_path_tick(now);
+    return true;
+}
+
 static void heartbeat(struct ml_path *p, ml_time now, uint16_t slot)
 {
     struct ml_path_peer *peer = &p->peers[slot];
@@ -188,10 +199,7 @@ static void heartbeat(struct ml_path *p, ml_time now, uint16_t slot)
         return;
     }
     peer->heartbeat_at = now + ML_PATH_HEARTBEAT;
-    struct ml_path_candidate *c = ml_path_has_best(peer) ? ml_path_cand_find(peer, &peer->best) : NULL;
-    if (c && ml_path_ping_queue(p, now, slot, &c->addr, 0, ML_PURPOSE_HEARTBEAT, 0)) {
-        c->pinged_tick = ml_path_tick(now);
-    }
+    ping_best(p, now, slot);
     if (wants_full_ping(peer, now)) {
         ml_path_discover(p, now, slot, true);
     }
@@ -223,6 +231,27 @@ static bool route_wireguard_only(const struct ml_path *p, ml_time now, struct ml
     return false;
 }
 
+/* We send on a trusted path and hear nothing: ask whether it still works, not only at the next heartbeat. */
+static void check_best(struct ml_path *p, ml_time now, uint16_t slot)
+{
+    struct ml_path_peer *peer = &p->peers[slot];
+    if (peer->check_until == ML_NEVER && now - peer->heard_at >= ML_PATH_CHECK_AFTER && ping_best(p, now, slot)) {
+        peer->check_until = now + ML_PATH_CHECK_WAIT + 2 * (ml_time)peer->latency_us;
+    }
+}
+
+static void check_failed(struct ml_path *p, ml_time now, uint16_t slot)
+{
+    struct ml_path_peer *peer = &p->peers[slot];
+    bool was_trusted = ml_path_is_trusted(peer, now);
+    ml_path_distrust(peer, now);
+    if (was_trusted) {
+        ping_best(p, now, slot); /* it may have been that one ping */
+        /* Or our router forgot us: the next call-me-maybe is not to name the addresses that it gave us before. */
+        ml_endpoints_doubt(&p->ep);
+    }
+}
+
 bool ml_path_route(struct ml_path *p, ml_time now, uint16_t slot, struct ml_path_route *out)
 {
     struct ml_path_peer *peer = &p->peers[slot];
@@ -237,6 +266,8 @@ bool ml_path_route(struct ml_path *p, ml_time now, uint16_t slot, struct ml_path
     if (!ml_path_is_trusted(peer, now)) {
         out->derp_region = p->cfg.no_derp ? 0 : peer->home_region;
         ml_path_discover(p, now, slot, true);
+    } else {
+        check_best(p, now, slot);
     }
     note_send(peer, now);
     return ml_addr_is_set(&out->udp) || out->derp_region != 0;
@@ -249,6 +280,9 @@ void ml_path_note_rx(struct ml_path *p, ml_time now, uint16_t slot, const ml_add
         return;
     }
     peer->last_rx_at = ml_path_stamp(now);
+    if (from) {
+        ml_path_note_heard(peer, now);
+    }
     if (peer->is_wireguard_only && from) {
         peer->best = *from;
         peer->trust_until = now + WIREGUARD_ONLY_TRUST;
@@ -282,6 +316,10 @@ void ml_path_rebind(struct ml_path *p)
     for (size_t i = 0; i < p->peer_count; i++) {
         struct ml_path_peer *peer = &p->peers[i];
         ml_path_best_clear(peer);
+        peer->check_until = ML_NEVER;
+        if (peer->heartbeat_at != ML_NEVER) {
+            peer->heartbeat_at = 0; /* discovery at once, and a call-me-maybe: the peer still sends to where we were */
+        }
         for (size_t k = 0; k < ML_PATH_CANDIDATES; k++) {
             forget_history(&peer->cand[k]);
         }
@@ -294,6 +332,9 @@ void ml_path_on_time(struct ml_path *p, ml_time now)
 {
     ml_path_ping_on_time(p, now);
     for (uint16_t i = 0; i < p->peer_count; i++) {
+        if (p->peers[i].is_open && now >= p->peers[i].check_until) {
+            check_failed(p, now, i);
+        }
         if (p->peers[i].is_open && now >= p->peers[i].heartbeat_at) {
             heartbeat(p, now, i);
         }
@@ -305,6 +346,7 @@ ml_time ml_path_deadline(const struct ml_path *p)
     ml_time first = ml_path_ping_deadline(p);
     for (size_t i = 0; i < p->peer_count; i++) {
         first = p->peers[i].heartbeat_at < first ? p->peers[i].heartbeat_at : first;
+        first = p->peers[i].check_until < first ? p->peers[i].check_until : first;
     }
     return first;
 }

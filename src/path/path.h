@@ -10,6 +10,9 @@
  *   heartbeat    every 3 s while the last send is under 45 s ago: ping the best path, and all candidates when it is not
  *                direct, not trusted, or slower than 5 ms and not compared for 60 s
  *   trust        a pong makes its path the only one for 6.5 s; after that packets go there *and* over the peer's DERP home
+ *   check        when we send and the peer was not heard directly for 1 s, a ping asks whether the path still works; without an
+ *                answer in 0.5 s and two round trips it is not trusted any more. A call-me-maybe of the peer, who so has no
+ *                path, ends trust too. (The official client has neither, and is silent for up to 6.5 s.)
  *   ping         5 s to be answered; a best path that is no longer trusted falls when its ping times out
  *   discovery    a candidate is pinged every 5 s at most, call-me-maybe excepted, and the first ping heard from it in 5 s
  *   ping back    a ping from a peer that we are sending to, while no direct path to it is trusted, is answered by a ping of
@@ -55,6 +58,8 @@
 #define ML_PATH_SESSION_ACTIVE  ML_SEC(45)
 #define ML_PATH_HEARTBEAT       ML_SEC(3)
 #define ML_PATH_TRUST           ML_MSEC(6500)
+#define ML_PATH_CHECK_AFTER     ML_SEC(1)
+#define ML_PATH_CHECK_WAIT      ML_MSEC(500)
 #define ML_PATH_PING_TIMEOUT    ML_SEC(5)
 #define ML_PATH_PING_INTERVAL   ML_SEC(5)
 #define ML_PATH_UPGRADE         ML_SEC(60)
@@ -91,6 +96,8 @@ struct ml_path_peer {
     uint32_t latency_us; /* of best */
     ml_addr best;        /* unset = none */
     ml_time trust_until;
+    ml_time heard_at;          /* last packet or pong of the peer by UDP */
+    ml_time check_until;       /* a ping asks whether the trusted path still works; ML_NEVER: none does */
     ml_time last_send_at;      /* by local trigger; 0 = never */
     ml_time last_rx_at;        /* 0 = never */
     ml_time last_full_ping_at; /* 0 = never */

@@ -196,7 +196,10 @@ void ml_path_cand_merge(struct ml_path_peer *peer, uint8_t from, const ml_addr *
     for (size_t i = 0; i < ML_PATH_CANDIDATES; i++) {
         struct ml_path_candidate *c = &peer->cand[i];
         if (!(c->from & ML_CAND_MARK)) {
-            c->from &= (uint8_t)~from;
+            /* The peer itself does not name the address any more: it is gone, whoever else still holds it (as the official
+             * client has it). After a change of network this is what turns us away from a path that still looks well. */
+            bool is_withdrawn = from == ML_CAND_CMM && (c->from & ML_CAND_CMM);
+            c->from &= is_withdrawn ? 0 : (uint8_t)~from;
         }
         c->from &= (uint8_t)~ML_CAND_MARK;
     }

@@ -163,6 +163,7 @@ static void credit(struct ml_path_peer *peer, ml_time now, const ml_addr *to, ml
     if (ml_addr_equal(&peer->best, to)) {
         peer->latency_us = (uint32_t)latency; /* at most the 5 s a ping is waited for */
         peer->trust_until = now + ML_PATH_TRUST;
+        ml_path_note_heard(peer, now);
     }
 }
 
@@ -221,6 +222,8 @@ static uint16_t handle_cmm(struct ml_path *p, ml_time now, const struct ml_path_
         return slot;
     }
     peer->cmm_round_at = ml_path_stamp(now);
+    /* The peer has no path that it trusts; so what we believe of ours may be old news. The pings below tell. */
+    ml_path_distrust(peer, now);
     for (size_t i = 0; i < ML_PATH_CANDIDATES; i++) {
         peer->cand[i].pinged_tick = 0;
     }

@@ -71,6 +71,20 @@ static inline bool ml_path_is_trusted(const struct ml_path_peer *peer, ml_time n
 {
     return ml_path_has_best(peer) && now <= peer->trust_until;
 }
+/* The best path is kept, but not alone. */
+static inline void ml_path_distrust(struct ml_path_peer *peer, ml_time now)
+{
+    if (ml_path_is_trusted(peer, now)) {
+        peer->trust_until = now ? now - 1 : 0;
+    }
+    peer->check_until = ML_NEVER;
+}
+/* The peer was heard directly. */
+static inline void ml_path_note_heard(struct ml_path_peer *peer, ml_time now)
+{
+    peer->heard_at = now;
+    peer->check_until = ML_NEVER;
+}
 /* `since` of a time field where 0 means never; an instant 0 counts as 1 microsecond later. */
 static inline ml_time ml_path_stamp(ml_time now)
 {

@@ -35,6 +35,7 @@ struct world {
 
     /* How the server behaves. */
     bool refuse_plain, refuse_tls, is_mute, close_after_101;
+    bool is_deaf;           /* answers no HTTP/2 ping */
     const char *key_answer; /* whole HTTP answer to /key; NULL = the right one */
 
     /* What happened. */
@@ -251,6 +252,8 @@ static inline void world_client_frame(struct world *w, uint8_t type, uint8_t fla
         r->body_len += len;
     } else if (type == 4 && !(flags & 1)) {
         world_frame(w, 4, 0, 0, "", 0);
+    } else if (type == 6 && !(flags & 1) && !w->is_deaf) {
+        world_frame(w, 6, 1, 0, p, len);
     }
     if (r && (flags & 1)) {
         r->is_done = true;

@@ -567,6 +567,33 @@ static void C47_a_server_that_ends_every_poll_is_asked_ever_more_rarely(void **s
     assert_int_equal(w.c.poll.failures, 0);
 }
 
+static void a_network_change_costs_no_connection_that_still_works(void **state)
+{
+    (void)state;
+    start("http://127.0.0.1:8080", true);
+    world_answer(&w, last(REGISTER), 200, OK_BODY);
+    world_run(&w);
+    world_head(&w, poll_request()->stream, 200, NULL, false);
+    world_map(&w, poll_request(), SELF);
+    world_run(&w);
+    uint32_t dials = w.c.stats.dials, polls = w.c.stats.polls;
+    ml_control_check(&w.c, w.now);
+    world_run(&w);
+    world_pass(&w, ML_SEC(10));
+    assert_int_equal(w.c.stats.dials, dials);
+    assert_int_equal(w.c.stats.polls, polls);
+    assert_int_equal(w.c.check_until, ML_NEVER);
+    /* One that does not is given up after 3 s, long before the watchdog. */
+    w.is_deaf = true;
+    ml_control_check(&w.c, w.now);
+    world_run(&w);
+    world_pass(&w, ML_MSEC(2900));
+    assert_int_equal(w.c.stats.dials, dials);
+    world_pass(&w, ML_MSEC(200));
+    assert_int_equal(w.c.stats.dials, dials + 1);
+    assert_int_equal(w.c.stats.polls, polls + 1);
+}
+
 static void C49_node_not_found_registers_again_once_per_step(void **state)
 {
     (void)state;
@@ -716,6 +743,7 @@ int main(void)
         cmocka_unit_test(C44_sleep_is_capped_and_exit_stops_for_good),
         cmocka_unit_test(C46_C48_poll_survives_119_s_of_silence_and_not_120),
         cmocka_unit_test(C47_a_server_that_ends_every_poll_is_asked_ever_more_rarely),
+        cmocka_unit_test(a_network_change_costs_no_connection_that_still_works),
         cmocka_unit_test(C49_node_not_found_registers_again_once_per_step),
         cmocka_unit_test(C20_goaway_and_reset_lead_to_a_new_connection),
         cmocka_unit_test(an_expired_self_node_is_renewed_while_the_poll_goes_on),

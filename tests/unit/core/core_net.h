@@ -50,7 +50,9 @@ struct net_stream {
     unsigned node;
     uint16_t region;
     ml_stream_id id;
+    ml_addr local; /* the node's end of it: what is written to it reaches a node that still has that address */
     ml_node_key key;
+    ml_time keepalive_at;
     uint8_t in[8192];
     size_t in_len;
     uint8_t pending[65536]; /* arrived at the node, not taken by its engine yet */
@@ -255,6 +257,7 @@ static inline void net_open(struct net *n, unsigned node, const ml_stream_open *
             s->node = node;
             s->region = (uint16_t)region;
             s->id = o->id;
+            s->local = n->w.n[node].addr;
             net_post(n, 4 * n->relay_delay[region], node, NULL, o->id, NULL, 0);
             return;
         }
@@ -272,7 +275,9 @@ static inline void net_frame_out(struct net *n, const struct net_stream *s, uint
 {
     uint8_t frame[5 + 64 + 2048] = {type};
     ml_put_be32(frame + 1, (uint32_t)(a_len + b_len));
-    memcpy(frame + 5, a, a_len);
+    if (a_len) {
+        memcpy(frame + 5, a, a_len);
+    }
     if (b_len) {
         memcpy(frame + 5 + a_len, b, b_len);
     }
@@ -428,7 +433,7 @@ static inline bool net_drain(struct net *n, unsigned i)
         struct net_stream *s = &n->streams[k];
         const uint8_t *p = NULL;
         size_t len = s->is_used && s->node == i ? ml_stream_tx_peek(node->ml, s->id, &p) : 0;
-        if (len) {
+        if (len && ml_addr_equal(&s->local, &node->addr)) {
             uint8_t copy[4096];
             len = len < sizeof copy ? len : sizeof copy;
             memcpy(copy, p, len);
@@ -464,7 +469,7 @@ static inline void net_deliver(struct net *n, struct net_msg *m)
         return;
     }
     struct net_stream *s = net_stream_of(n, m->node, m->id);
-    if (!s || n->is_relay_down[s->region]) {
+    if (!s || n->is_relay_down[s->region] || !ml_addr_equal(&s->local, &node->addr)) {
         return;
     }
     if (m->len == 0) {
@@ -482,6 +487,18 @@ static inline void net_deliver(struct net *n, struct net_msg *m)
     memcpy(s->pending + s->pending_len, m->data, m->len);
     s->pending_len += m->len;
     net_feed(n, s);
+}
+
+/* Every relay says something once a minute. */
+static inline void net_keepalive(struct net *n)
+{
+    for (size_t i = 0; i < sizeof n->streams / sizeof n->streams[0]; i++) {
+        struct net_stream *s = &n->streams[i];
+        if (s->is_used && s->has_login && n->w.now >= s->keepalive_at) {
+            s->keepalive_at = n->w.now + ML_SEC(60);
+            net_frame_out(n, s, ML_DERP_KEEPALIVE, NULL, 0, NULL, 0);
+        }
+    }
 }
 
 /* Lets time pass, from one thing to happen to the next. */
@@ -504,6 +521,7 @@ static inline void net_run(struct net *n, ml_time span)
             free(m);
             net_settle(n);
         }
+        net_keepalive(n);
         for (unsigned i = 0; i < WORLD_NODES; i++) {
             ml_handle_time(n->w.n[i].ml, n->w.now);
         }

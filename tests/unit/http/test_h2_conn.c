@@ -386,6 +386,30 @@ static void a_ping_is_answered_with_its_own_bytes_and_an_answer_is_not(void **st
     assert_memory_equal(out, want, sizeof want);
 }
 
+static void our_own_ping_is_open_until_the_answer_to_the_last_one_comes(void **state)
+{
+    (void)state;
+    struct script s;
+    uint8_t out[64];
+    static const uint8_t want[] = {0, 0, 8, 6, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2};
+    script_open(&s, 0);
+    assert_false(ml_h2_is_ping_open(&s.c));
+    ml_h2_ping(&s.c);
+    ml_h2_ping(&s.c);
+    assert_int_equal(ml_h2_poll_tx(&s.c, out, sizeof out), sizeof want);
+    assert_memory_equal(out, want, sizeof want);
+    assert_int_equal(ml_h2_poll_tx(&s.c, out, sizeof out), 0);
+    serve(&s, FRAME("000008", "06", "01", "00000000") "0000000000000001"); /* the one before */
+    EVENTS(&s, "");
+    assert_true(ml_h2_is_ping_open(&s.c));
+    serve(&s, FRAME("000008", "06", "00", "00000000") "0000000000000002"); /* a ping, no answer */
+    EVENTS(&s, "");
+    assert_true(ml_h2_is_ping_open(&s.c));
+    serve(&s, FRAME("000008", "06", "01", "00000000") "0000000000000002");
+    EVENTS(&s, "");
+    assert_false(ml_h2_is_ping_open(&s.c));
+}
+
 static void settings_and_pings_are_acknowledged_in_their_order(void **state)
 {
     (void)state;
@@ -676,6 +700,7 @@ int main(void)
         cmocka_unit_test(frames_and_settings_we_do_not_know_and_priority_are_ignored),
         cmocka_unit_test(an_answer_to_a_request_that_was_not_sent_is_fatal),
         cmocka_unit_test(a_ping_is_answered_with_its_own_bytes_and_an_answer_is_not),
+        cmocka_unit_test(our_own_ping_is_open_until_the_answer_to_the_last_one_comes),
         cmocka_unit_test(settings_and_pings_are_acknowledged_in_their_order),
         cmocka_unit_test(a_flood_of_pings_blocks_reading_until_the_answers_are_pulled),
         cmocka_unit_test(max_concurrent_streams_bounds_new_requests),

@@ -64,6 +64,64 @@ static void D28_trusted_path_is_udp_only_and_6_5_s_after_the_last_pong_both(void
     assert_int_equal(r.derp_region, 7);
 }
 
+static void a_silent_path_is_checked_after_a_second_and_left_when_the_ping_is_lost(void **state)
+{
+    (void)state;
+    make_direct(&w, EP, ML_MSEC(10));
+    drain(&w);
+    /* Something comes back: nothing to ask. */
+    ml_addr ep = vec_addr(EP);
+    for (int i = 0; i < 12; i++) {
+        advance(&w, ML_MSEC(100));
+        ml_path_note_rx(&w.p, w.now, 0, &ep);
+        assert_int_equal(route().derp_region, 0);
+        assert_int_equal(drain(&w), 0);
+    }
+    /* Nothing does: one ping, and half a second later both ways. */
+    for (int i = 0; i < 10; i++) {
+        advance(&w, ML_MSEC(90));
+        assert_int_equal(route().derp_region, 0);
+        drain(&w);
+        assert_null(find_ping_to(&w, EP));
+    }
+    advance(&w, ML_MSEC(100));
+    assert_int_equal(route().derp_region, 0);
+    assert_int_equal(drain(&w), 1);
+    advance(&w, ML_MSEC(519));
+    assert_int_equal(route().derp_region, 0);
+    assert_int_equal(drain(&w), 0);
+    assert_int_equal(ml_path_deadline(&w.p), w.now + ML_MSEC(1));
+    advance(&w, ML_MSEC(1));
+    struct ml_path_route r = route();
+    assert_true(r.derp_region == 7 && ml_addr_equal(&r.udp, &ep));
+    /* It was only that ping that got lost: the next one restores trust. */
+    drain(&w);
+    answer(&w, find_ping_to(&w, EP), EP);
+    assert_int_equal(route().derp_region, 0);
+}
+
+static void a_call_me_maybe_ends_trust_until_the_next_pong(void **state)
+{
+    (void)state;
+    make_direct(&w, EP, ML_MSEC(10));
+    struct ml_disco_msg m = {.type = ML_DISCO_CALL_ME_MAYBE, .addr_count = 1};
+    m.addrs[0] = vec_addr("203.0.113.50:7");
+    deliver(&w, &w.r[0], NULL, 7, &w.r[0].node, &m);
+    struct ml_path_route r = route();
+    ml_addr ep = vec_addr(EP), other = m.addrs[0];
+    assert_true(r.derp_region == 7 && ml_addr_equal(&r.udp, &ep));
+    drain(&w);
+    answer(&w, find_ping_to(&w, "203.0.113.50:7"), "203.0.113.50:7");
+    r = route();
+    assert_true(r.derp_region == 0 && ml_addr_equal(&r.udp, &other));
+    /* The next one leaves that address out: it is gone. */
+    advance(&w, ML_SEC(2));
+    m.addrs[0] = vec_addr(EP);
+    deliver(&w, &w.r[0], NULL, 7, &w.r[0].node, &m);
+    r = route();
+    assert_false(ml_addr_is_set(&r.udp));
+}
+
 static void D29_active_peers_are_pinged_every_3_s_until_45_s_after_the_last_send(void **state)
 {
     (void)state;
@@ -451,6 +509,8 @@ int main(void)
         cmocka_unit_test_setup(the_first_packet_goes_over_derp_and_starts_discovery, setup),
         cmocka_unit_test_setup(D17_pings_are_124_bytes_and_carry_our_node_key, setup),
         cmocka_unit_test_setup(D28_trusted_path_is_udp_only_and_6_5_s_after_the_last_pong_both, setup),
+        cmocka_unit_test_setup(a_silent_path_is_checked_after_a_second_and_left_when_the_ping_is_lost, setup),
+        cmocka_unit_test_setup(a_call_me_maybe_ends_trust_until_the_next_pong, setup),
         cmocka_unit_test_setup(D29_active_peers_are_pinged_every_3_s_until_45_s_after_the_last_send, setup),
         cmocka_unit_test_setup(D30_a_candidate_is_not_discovery_pinged_more_often_than_every_5_s, setup),
         cmocka_unit_test_setup(D31_call_me_maybe_follows_a_ping_over_the_home_with_fresh_endpoints, setup),
