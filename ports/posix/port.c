@@ -204,11 +204,12 @@ void ml_port_flush(ml_port *p)
         while (ml_poll_output(p->engine, now, &out) && out.type != ML_OUT_NONE) {
             carry_out(p, now, &out);
         }
+        /* Before the streams: a call-me-maybe leaves on one of them, and the pings that open our NAT for its answer are here. */
+        ml_udp_flush(&p->udp);
         if (!ml_streams_pump(&p->streams, now)) {
             break;
         }
     }
-    ml_udp_flush(&p->udp);
     p->flushing = false;
 }
 
