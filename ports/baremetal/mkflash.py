@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes the flash of the emulated board: the image, the boot configuration and the trusted roots.
 
-Usage: mkflash.py IMAGE.bin OUT [--ca PEM_FILE] [NAME=VALUE ...]
+Usage: mkflash.py [--ca PEM_FILE] IMAGE.bin OUT [NAME=VALUE ...]
 
 The names are read by ports/baremetal/node.c and netif.c: control_url, auth_key, hostname, ip (ADDRESS/BITS; without it DHCP),
 gateway, dns, host ("ADDRESS NAME", several), verbose. OUT is as long as QEMU's flash but sparse.

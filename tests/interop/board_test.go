@@ -1,0 +1,93 @@
+// The node on an emulated microcontroller (ports/baremetal), among official peers.
+//
+// SPDX-License-Identifier: MIT
+
+package interop
+
+import (
+	"bytes"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"microlink.test/interop/harness"
+)
+
+// needBoard leaves the test out where nobody asked for the board: its image has a compiler of its own.
+func needBoard(t *testing.T) {
+	t.Helper()
+	if os.Getenv("ML_BOARD_BUILD") == "" {
+		t.Skip("ML_BOARD_BUILD is not set: .ci/board.sh runs this")
+	}
+}
+
+// boardPing pings the board from an official node and returns what the answers came over.
+func boardPing(t *testing.T, from *harness.Node, ip string, args ...string) []string {
+	t.Helper()
+	var via []string
+	pongs, out, err := from.Ping(append(args, ip)...)
+	for _, p := range pongs {
+		via = append(via, p.Via)
+	}
+	if len(via) == 0 {
+		t.Errorf("%s: ping %v %s: %v\n%s", from.Name, args, ip, err, out)
+	}
+	return via
+}
+
+// boardEcho sends bytes to the board's echo server on the tailnet and requires them back unchanged.
+func boardEcho(t *testing.T, from *harness.Node, ip string, size int) {
+	t.Helper()
+	c, err := from.Dial("tcp", ip+":7", 20*time.Second)
+	if err != nil {
+		t.Errorf("echo: %v", err)
+		return
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(60 * time.Second))
+	sent := make([]byte, size)
+	rand.Read(sent)
+	go c.Write(sent)
+	got := make([]byte, size)
+	if n, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, sent) {
+		t.Errorf("echo: %d of %d bytes, equal %v: %v", n, size, bytes.Equal(got, sent), err)
+	}
+}
+
+func TestBoardJoinsAnswersPingsAndEchoes(t *testing.T) {
+	needBoard(t)
+	for _, secure := range []bool{false, true} {
+		t.Run(fmt.Sprintf("control over TLS %v", secure), func(t *testing.T) {
+			lab := harness.New(t, harness.Options{ControlTLS: secure})
+			official := lab.Host("ts").Tailscaled(t, harness.NodeOptions{AuthKey: lab.Headscale.AuthKey(t)})
+			official.WaitRunning(t, 30*time.Second)
+			board := lab.Board(t, "board", harness.BoardOptions{})
+			ip := board.WaitRunning(t, 0, 60*time.Second)
+			official.WaitPeer(t, "board", 20*time.Second)
+
+			if via := boardPing(t, official, ip, "-c", "10", "--timeout", "5s"); len(via) > 0 && strings.HasPrefix(via[len(via)-1], "DERP") {
+				t.Errorf("not direct: %v", via)
+			}
+			boardPing(t, official, ip, "-c", "1", "--timeout", "5s", "--tsmp")
+			boardPing(t, official, ip, "-c", "1", "--timeout", "5s", "--icmp")
+			boardEcho(t, official, ip, 64<<10)
+			t.Logf("%v", board.Stats(t))
+
+			key := lab.Headscale.Node(t, "board").NodeKey
+			mark := board.Proc.Mark()
+			board.Type(t, "r")
+			if again := board.WaitRunning(t, mark, 60*time.Second); again != ip {
+				t.Errorf("after a reset the address is %s, was %s", again, ip)
+			}
+			if now := lab.Headscale.Node(t, "board").NodeKey; now != key {
+				t.Errorf("after a reset the node key is %s, was %s", now, key)
+			}
+			boardPing(t, official, ip, "-c", "3", "--timeout", "5s")
+			t.Logf("%v", board.Stats(t))
+		})
+	}
+}

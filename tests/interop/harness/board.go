@@ -1,0 +1,141 @@
+// The node on an emulated microcontroller: QEMU with the image of ports/baremetal, its Ethernet on a bridge of the lab.
+//
+// SPDX-License-Identifier: MIT
+
+package harness
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// BoardOptions; the zero value is the image as ports/baremetal/build.sh makes it, on the lab's internet.
+type BoardOptions struct {
+	URL      string   // Control server; "" is the lab's Headscale.
+	AuthKey  string   // "" makes one.
+	Router   *Router  // nil: directly on the internet.
+	Settings []string // More lines of the boot configuration.
+	QEMU     []string // More arguments.
+}
+
+// Board is a running board.
+type Board struct {
+	Name, IP string
+	Proc     *Proc
+	lab      *Lab
+	console  string
+}
+
+// BoardImage is the folder with node.bin: ML_BOARD_BUILD, or "build-board" in the checkout.
+func BoardImage(tb testing.TB) string {
+	tb.Helper()
+	dir := os.Getenv("ML_BOARD_BUILD")
+	if dir == "" {
+		dir = filepath.Join(Root(), "build-board")
+	}
+	if _, err := os.Stat(filepath.Join(dir, "node.bin")); err != nil {
+		tb.Fatalf("build first (ports/baremetal/build.sh): %v", err)
+	}
+	return dir
+}
+
+// Board starts a board with empty state.
+func (lab *Lab) Board(tb testing.TB, name string, o BoardOptions) *Board {
+	tb.Helper()
+	lab.claim(name)
+	b := &Board{Name: name, lab: lab}
+	bridgeNS, bridge, gateway, bits := lab.wan, "br0", wanGateway, 16
+	if o.Router != nil {
+		o.Router.nextHost++
+		bridgeNS, bridge, bits = o.Router.ns, "lan0", 24
+		gateway = fmt.Sprintf("192.168.%d.1", o.Router.lan)
+		b.IP = fmt.Sprintf("192.168.%d.%d", o.Router.lan, 10+o.Router.nextHost)
+	} else {
+		b.IP = lab.wanAddr()
+	}
+	if o.URL == "" {
+		o.URL = lab.Headscale.URL
+	}
+	if o.AuthKey == "" {
+		o.AuthKey = lab.Headscale.AuthKey(tb)
+	}
+	tap := portName(b.IP + "/")
+	bridgeNS.must(tb, "sh", "-ec", "ip tuntap add "+tap+" mode tap; ip link set "+tap+" master "+bridge+" up")
+
+	code, state := filepath.Join(lab.Dir, name+".flash"), filepath.Join(lab.Dir, name+".state")
+	args := append([]string{filepath.Join(Root(), "ports/baremetal/mkflash.py"), "--ca", lab.CA.Path,
+		filepath.Join(BoardImage(tb), "node.bin"), code, "control_url=" + o.URL, "auth_key=" + o.AuthKey, "hostname=" + name,
+		fmt.Sprintf("ip=%s/%d", b.IP, bits), "gateway=" + gateway, "host=" + ControlIP + " " + ControlName}, o.Settings...)
+	if out, err := exec.Command("python3", args...).CombinedOutput(); err != nil {
+		tb.Fatalf("mkflash.py: %v\n%s", err, out)
+	}
+	blank := make([]byte, 2*256<<10)
+	for i := range blank {
+		blank[i] = 0xff
+	}
+	if err := os.WriteFile(state, blank, 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	if err := os.Truncate(state, 32<<20); err != nil {
+		tb.Fatal(err)
+	}
+	sock, err := os.MkdirTemp("", "mlb")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { os.RemoveAll(sock) })
+	b.console = filepath.Join(sock, "c")
+	log := filepath.Join(lab.Dir, name+"-board.log")
+	b.Proc = newProc(tb, name+" board", log, nil, bridgeNS.args(append([]string{
+		"qemu-system-riscv32", "-M", "virt", "-bios", "none", "-display", "none", "-monitor", "none",
+		"-chardev", "socket,id=con,path=" + b.console + ",server=on,wait=off,logfile=" + log + ",logappend=on", "-serial", "chardev:con",
+		"-drive", "if=pflash,unit=0,format=raw,readonly=on,file=" + code, "-drive", "if=pflash,unit=1,format=raw,file=" + state,
+		"-netdev", "tap,id=net,script=no,downscript=no,ifname=" + tap,
+		"-device", fmt.Sprintf("virtio-net-device,netdev=net,mac=02:00:00:00:01:%02x", 2+lab.nextHost), "-device", "virtio-rng-device",
+	}, o.QEMU...)...))
+	return b
+}
+
+// Type presses a key on the board's console.
+func (b *Board) Type(tb testing.TB, key string) {
+	tb.Helper()
+	c, err := net.DialTimeout("unix", b.console, 5*time.Second)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Write([]byte(key)); err != nil {
+		tb.Fatal(err)
+	}
+	// QEMU throws away what it has not read when the connection closes.
+	time.Sleep(100 * time.Millisecond)
+}
+
+var selfLine = regexp.MustCompile(`self: (100\.\S+) (\S+) home [1-9]`)
+
+// WaitRunning waits until the board has a tailnet address and a home region, and returns the address.
+func (b *Board) WaitRunning(tb testing.TB, mark int, within time.Duration) string {
+	tb.Helper()
+	return selfLine.FindStringSubmatch(b.Proc.WaitLog(tb, mark, selfLine.String(), within))[1]
+}
+
+var statPair = regexp.MustCompile(`(\w+)=(\d+)`)
+
+// Stats asks the board for its figures.
+func (b *Board) Stats(tb testing.TB) map[string]int {
+	tb.Helper()
+	mark := b.Proc.Mark()
+	b.Type(tb, "s")
+	stats := map[string]int{}
+	for _, m := range statPair.FindAllStringSubmatch(b.Proc.WaitLog(tb, mark, `^stats: .*steps=\d+`, 20*time.Second), -1) {
+		stats[m[1]], _ = strconv.Atoi(m[2])
+	}
+	return stats
+}
