@@ -105,6 +105,11 @@ typedef enum ml_store_kind {
  * @retval ML_ERR_CORRUPT  torn, foreign, or from a later version: nothing was taken. The port keeps it aside and says so.
  */
 ml_err ml_load(ml_engine *ml, ml_store_kind kind, const uint8_t *buf, size_t len);
+/**
+ * @brief After ml_load(): the UDP port of the run that stored the records, 0 = not known. Binding it again, unless the user
+ * fixed another, keeps direct paths alive over a restart.
+ */
+uint16_t ml_get_last_udp_port(const ml_engine *ml);
 /** @brief Answer to ML_OUT_STORE: the record is safe on storage (@p ok), or could not be written. */
 void ml_handle_stored(ml_engine *ml, ml_time now, ml_store_kind kind, bool ok);
 

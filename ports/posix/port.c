@@ -310,6 +310,16 @@ static ml_err open_engine(ml_port *p, const ml_port_config *cfg, char *why, size
     return err;
 }
 
+/* On the port of the last run if the user fixed none: peers still send there. */
+static ml_err open_udp(ml_port *p, uint16_t port, char *why, size_t why_cap)
+{
+    uint16_t last = ml_get_last_udp_port(p->engine);
+    if (port == 0 && last != 0 && ml_udp_open(&p->udp, &p->loop, last, on_datagram, p, why, why_cap) == ML_OK) {
+        return ML_OK;
+    }
+    return ml_udp_open(&p->udp, &p->loop, port, on_datagram, p, why, why_cap);
+}
+
 ml_err ml_port_open(ml_port **out, const ml_port_config *cfg, char *why, size_t why_cap)
 {
     char unused[256];
@@ -338,7 +348,8 @@ ml_err ml_port_open(ml_port **out, const ml_port_config *cfg, char *why, size_t 
         err = ML_ERR_NO_MEM;
     }
     if (err == ML_OK) {
-        err = ml_udp_open(&p->udp, &p->loop, cfg->udp_port, on_datagram, p, why, why_cap);
+        load_records(p);
+        err = open_udp(p, cfg->udp_port, why, why_cap);
     }
     if (err != ML_OK) {
         ml_port_close(p);
@@ -346,7 +357,6 @@ ml_err ml_port_open(ml_port **out, const ml_port_config *cfg, char *why, size_t 
     }
     p->udp.unreachable = on_unreachable;
     ml_streams_init(&p->streams, &p->loop, &p->resolver, p->tls, p->engine, p->log, p->log_ctx);
-    load_records(p);
     ml_netmon_open(&p->netmon, &p->loop);
     ml_netmon_refresh(&p->netmon);
     ml_time now = ml_sys_now();

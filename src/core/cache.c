@@ -2,7 +2,7 @@
  * The cache record: what lets packets flow after a restart before control has answered.
  *
  * Behind the fields of struct ml_cache it holds, all or nothing but in this order while there is room: whose it is, the
- * relay regions of our home and of the peers, the peers last spoken with, and the filter rules in effect if all of them fit
+ * UDP port (peers go on sending there), the relay regions of our home and of the peers, the peers last spoken with, and the filter rules in effect if all of them fit
  * (without them only replies come in). It is read into the tables at load and used by ml_start() when it belongs to this
  * node key and server; the first netmap then replaces all of it, so a peer removed meanwhile is gone with that.
  * Nothing of it is kept while Tailnet Lock is on, nor of peers that are unsigned or see us under another address.
@@ -346,6 +346,7 @@ static size_t write_record(const struct ml_engine *ml, uint8_t *buf, size_t cap,
     }
     get_owner(ml, owner);
     ml_write_bytes(&w, owner, sizeof owner);
+    ml_write_be16(&w, ml->cache.udp_port);
     ml_write_be64(&w, ml->self.node_id);
     ml_write_be64(&w, (uint64_t)ml->self.key_expiry);
     write_regions(&w, ml);
@@ -428,6 +429,7 @@ bool core_cache_read(struct ml_engine *ml, const uint8_t *buf, size_t len)
         return true; /* of an earlier version, or there was nothing to keep */
     }
     ml_read_copy(&r, ml->cache_out.owner, OWNER_LEN);
+    ml->cache.udp_port = ml_read_be16(&r);
     ml->self.node_id = ml_read_be64(&r);
     ml->self.key_expiry = (int64_t)ml_read_be64(&r);
     read_tables(ml, &r);
@@ -506,6 +508,11 @@ void core_renew(struct ml_engine *ml, ml_time now, const struct core_carrier *c)
     if (slot != ML_PATH_NO_SLOT) {
         ml_wg_peer_connect(&ml->wg, now, slot);
     }
+}
+
+uint16_t ml_get_last_udp_port(const ml_engine *ml)
+{
+    return ml ? ml->cache.udp_port : 0;
 }
 
 /* ---- When to write ---- */

@@ -548,12 +548,15 @@ void ml_set_local_addrs(ml_engine *ml, ml_time now, const ml_addr *addrs, size_t
     if (!ml || (count && !addrs)) {
         return;
     }
-    (void)now; /* what follows from new addresses waits for the next poll */
     ml->local_addr_count = 0;
     for (size_t i = 0; i < count && ml->local_addr_count < CORE_LOCAL_ADDRS; i++) {
         ml->local_addrs[ml->local_addr_count++] = addrs[i];
         has4 = has4 || ml_ip_is4(&addrs[i].ip);
         has6 = has6 || ml_ip_is6(&addrs[i].ip);
+    }
+    if (ml->local_addr_count && ml->local_addrs[0].port != ml->cache.udp_port) {
+        ml->cache.udp_port = ml->local_addrs[0].port;
+        core_cache_touch(ml, now, false);
     }
     ml_path_set_local_addrs(&ml->path, ml->local_addrs, ml->local_addr_count);
     ml_netcheck_set_underlay(&ml->netcheck, has4, has6, ml->udp_port);

@@ -28,6 +28,7 @@ struct ml_cache {
     ml_machine_key control_key; /* of `control_host`; all zero: none */
     char control_host[96];      /* the key belongs to this server only */
     uint16_t home_region;
+    uint16_t udp_port; /* of the underlay's socket; not among the fields of version 1 */
     ml_ip ip4, ip6;
 };
 

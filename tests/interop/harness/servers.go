@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -194,6 +195,13 @@ func (h *Headscale) Start() {
 	h.lab.tb.Helper()
 	h.proc = newProc(h.lab.tb, "headscale", filepath.Join(h.lab.Dir, "headscale.log"), nil,
 		h.lab.wan.args(Official(h.lab.tb, "headscale"), "serve", "-c", h.config))
+}
+
+// SetPolicy changes the access rules of the running server.
+func (h *Headscale) SetPolicy(tb testing.TB, policy string) {
+	tb.Helper()
+	h.lab.file("policy.json", policy)
+	h.proc.Signal(syscall.SIGHUP)
 }
 
 // Stop kills Headscale.
