@@ -88,7 +88,8 @@ static int find_roots(void *ctx, const mbedtls_x509_crt *child, mbedtls_x509_crt
                 return MBEDTLS_ERR_X509_ALLOC_FAILED;
             }
             mbedtls_x509_crt_init(one);
-            bool is_issuer = mbedtls_x509_crt_parse_der_nocopy(one, p, len) == 0 && one->subject_raw.len == child->issuer_raw.len &&
+            bool is_issuer = mbedtls_x509_crt_parse_der_nocopy(one, p, len) == 0 &&
+                             one->subject_raw.len == child->issuer_raw.len &&
                              memcmp(one->subject_raw.p, child->issuer_raw.p, one->subject_raw.len) == 0;
             if (is_issuer) {
                 one->next = *found;
@@ -241,7 +242,7 @@ struct ml_tls_conn *ml_tls_connect(const struct ml_tls_bio *bio, const ml_stream
     c->is_advisory = want->verify_advisory;
     c->no_verify = want->no_verify;
     mbedtls_ssl_init(&c->ssl);
-    if (mbedtls_ssl_setup(&c->ssl, &conf) != 0 || !resize(&c->ssl, IN_USUAL) ||
+    if (mbedtls_ssl_setup(&c->ssl, &conf) != 0 ||
         mbedtls_ssl_set_hostname(&c->ssl, sni != NULL && sni[0] && !is_address(sni) ? sni : NULL) != 0) {
         ml_tls_conn_free(c);
         return NULL;

@@ -1,4 +1,7 @@
-// The node on an emulated microcontroller (ports/baremetal), among official peers.
+//go:build board
+
+// The node on an emulated microcontroller (ports/baremetal), among official peers. Its image has a compiler of its own, so these
+// tests are run by .ci/board.sh, not with the others.
 //
 // SPDX-License-Identifier: MIT
 
@@ -9,21 +12,12 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"microlink.test/interop/harness"
 )
-
-// needBoard leaves the test out where nobody asked for the board: its image has a compiler of its own.
-func needBoard(t *testing.T) {
-	t.Helper()
-	if os.Getenv("ML_BOARD_BUILD") == "" {
-		t.Skip("ML_BOARD_BUILD is not set: .ci/board.sh runs this")
-	}
-}
 
 // boardPing pings the board from an official node and returns what the answers came over.
 func boardPing(t *testing.T, from *harness.Node, ip string, args ...string) []string {
@@ -59,7 +53,6 @@ func boardEcho(t *testing.T, from *harness.Node, ip string, size int) {
 }
 
 func TestBoardJoinsAnswersPingsAndEchoes(t *testing.T) {
-	needBoard(t)
 	for _, secure := range []bool{false, true} {
 		t.Run(fmt.Sprintf("control over TLS %v", secure), func(t *testing.T) {
 			lab := harness.New(t, harness.Options{ControlTLS: secure})

@@ -8,8 +8,8 @@
 
 #include <string.h>
 
-#define BASE   0x22000000u
-#define SECTOR 0x40000u
+#define BASE    0x22000000u
+#define SECTOR  0x40000u
 #define BOTH(c) ((uint32_t)(c) << 16 | (uint32_t)(c))
 
 static volatile uint32_t *word(unsigned sector, size_t at)

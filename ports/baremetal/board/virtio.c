@@ -21,9 +21,20 @@
 #define DESC_WRITE 2u
 
 enum {
-    R_MAGIC = 0x00, R_VERSION = 0x04, R_DEVICE = 0x08, R_GUEST_FEATURES = 0x20, R_PAGE_SIZE = 0x28, R_QUEUE_SEL = 0x30,
-    R_QUEUE_NUM = 0x38, R_QUEUE_ALIGN = 0x3c, R_QUEUE_PFN = 0x40, R_NOTIFY = 0x50, R_INT_STATUS = 0x60, R_INT_ACK = 0x64,
-    R_STATUS = 0x70, R_CONFIG = 0x100
+    R_MAGIC = 0x00,
+    R_VERSION = 0x04,
+    R_DEVICE = 0x08,
+    R_GUEST_FEATURES = 0x20,
+    R_PAGE_SIZE = 0x28,
+    R_QUEUE_SEL = 0x30,
+    R_QUEUE_NUM = 0x38,
+    R_QUEUE_ALIGN = 0x3c,
+    R_QUEUE_PFN = 0x40,
+    R_NOTIFY = 0x50,
+    R_INT_STATUS = 0x60,
+    R_INT_ACK = 0x64,
+    R_STATUS = 0x70,
+    R_CONFIG = 0x100
 };
 
 struct desc {

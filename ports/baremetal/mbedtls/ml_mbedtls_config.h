@@ -2,8 +2,8 @@
  * Mbed TLS 2.28 for the board: a TLS 1.2 client with ECDHE, AEAD ciphers, and verification of RSA and ECDSA chains, which is
  * what relays and control servers speak. Memory comes from the arena (arena.h). Names are Mbed TLS's.
  *
- * Sizes: tls.c keeps record buffers at what servers really send and grows one only for a larger record, up to the limit
- * here, which is the largest record that TLS has.
+ * Sizes: the limit here is the largest record that TLS has, but ssl_tls.c, which allocates the buffers, is compiled with 2048
+ * (CMakeLists.txt): a connection begins small, and tls.c grows its buffer when a larger record comes.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -35,8 +35,10 @@ time_t ml_tls_time(time_t *out);
 #define MBEDTLS_SSL_EXTENDED_MASTER_SECRET
 #define MBEDTLS_SSL_MAX_FRAGMENT_LENGTH
 #define MBEDTLS_SSL_VARIABLE_BUFFER_LENGTH
-#define MBEDTLS_SSL_IN_CONTENT_LEN  16384
-#define MBEDTLS_SSL_OUT_CONTENT_LEN 2048
+#ifndef MBEDTLS_SSL_IN_CONTENT_LEN
+#define MBEDTLS_SSL_IN_CONTENT_LEN 16384
+#endif
+#define MBEDTLS_SSL_OUT_CONTENT_LEN 1408 /* a relayed packet with its headers in one record */
 #define MBEDTLS_KEY_EXCHANGE_ECDHE_RSA_ENABLED
 #define MBEDTLS_KEY_EXCHANGE_ECDHE_ECDSA_ENABLED
 #define MBEDTLS_X509_TRUSTED_CERTIFICATE_CALLBACK

@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# The node on an emulated microcontroller: builds the images (192 KB of RAM, or the link fails), runs the storage's power-cut
+# test, then the images among official peers. Needs the cross compiler, QEMU (tools/setup.sh) and root.
+#
+#   BOARD_RUN=TestBoardJoins .ci/board.sh    only some of the tests in the network
+#
+# SPDX-License-Identifier: MIT
+. "$(dirname "$0")/common.sh"
+BUILD=build-board ports/baremetal/build.sh
+tests/board/run.sh build-board
+export ML_BOARD_BUILD=$ROOT/build-board
+log=$ROOT/build-board/board.log
+cd tests/interop
+go vet -tags board .
+status=0
+go test -tags board -count=1 -timeout 5m -run "${BOARD_RUN:-TestBoard}" -v . 2>&1 | tee "$log" |
+    { grep -E '^ *(--- (PASS|FAIL)|board_test.go|ok|FAIL|panic:)' || true; } || status=$?
+if [ "$status" != 0 ]; then
+    echo "board: failed; the last lines of $log:"
+    tail -80 "$log"
+fi
+exit "$status"
