@@ -147,22 +147,36 @@ bool ml_path_ping_candidate(struct ml_path *p, ml_time now, uint16_t slot, struc
     return is_queued;
 }
 
+/* A call-me-maybe goes with a round of pings. The peer's own call-me-maybes cause rounds too, which must not put ours off for
+ * ever: two peers that call each other every 5 s would then go on telling what one of them knows. */
+static bool is_cmm_due(const struct ml_path *p, const struct ml_path_peer *peer, ml_time now, bool has_pinged_now,
+                       bool has_pinged_lately)
+{
+    if (peer->home_region == 0 || p->cfg.no_derp || peer->is_cmm_wanted) {
+        return false;
+    }
+    return has_pinged_now || (has_pinged_lately && now - peer->cmm_wanted_at >= ML_PATH_PING_INTERVAL);
+}
+
 void ml_path_discover(struct ml_path *p, ml_time now, uint16_t slot, bool with_cmm)
 {
     struct ml_path_peer *peer = &p->peers[slot];
     uint32_t tick = ml_path_tick(now);
-    bool any = false;
+    bool has_pinged_now = false, has_pinged_lately = false;
     peer->last_full_ping_at = ml_path_stamp(now);
     ml_path_cand_prune(peer, now);
     for (size_t i = 0; i < ML_PATH_CANDIDATES; i++) {
         struct ml_path_candidate *c = &peer->cand[i];
-        if (!c->from || !ml_path_family_usable(p, &c->addr.ip) ||
-            (c->pinged_tick && !ml_path_tick_passed(c->pinged_tick, tick, ML_PATH_PING_INTERVAL))) {
+        if (!c->from || !ml_path_family_usable(p, &c->addr.ip)) {
             continue;
         }
-        any |= ml_path_ping_candidate(p, now, slot, c);
+        if (c->pinged_tick && !ml_path_tick_passed(c->pinged_tick, tick, ML_PATH_PING_INTERVAL)) {
+            has_pinged_lately = true;
+        } else {
+            has_pinged_now |= ml_path_ping_candidate(p, now, slot, c);
+        }
     }
-    if (!any || !with_cmm || peer->home_region == 0 || p->cfg.no_derp || peer->is_cmm_wanted) {
+    if (!with_cmm || !is_cmm_due(p, peer, now, has_pinged_now, has_pinged_lately)) {
         return;
     }
     peer->is_cmm_wanted = true;
@@ -236,7 +250,7 @@ static void check_best(struct ml_path *p, ml_time now, uint16_t slot)
 {
     struct ml_path_peer *peer = &p->peers[slot];
     if (peer->check_until == ML_NEVER && now - peer->heard_at >= ML_PATH_CHECK_AFTER && ping_best(p, now, slot)) {
-        peer->check_until = now + ML_PATH_CHECK_WAIT + 2 * (ml_time)peer->latency_us;
+        ml_path_check_begin(peer, now);
     }
 }
 

@@ -11,8 +11,8 @@
  *                direct, not trusted, or slower than 5 ms and not compared for 60 s
  *   trust        a pong makes its path the only one for 6.5 s; after that packets go there *and* over the peer's DERP home
  *   check        when we send and the peer was not heard directly for 1 s, a ping asks whether the path still works; without an
- *                answer in 0.5 s and two round trips it is not trusted any more. A call-me-maybe of the peer, who so has no
- *                path, ends trust too. (The official client has neither, and is silent for up to 6.5 s.)
+ *                answer in 0.5 s and two round trips it is not trusted any more. A call-me-maybe of the peer, who so looks for a
+ *                path, begins such a check too. (The official client has neither, and is silent for up to 6.5 s.)
  *   ping         5 s to be answered; a best path that is no longer trusted falls when its ping times out
  *   discovery    a candidate is pinged every 5 s at most, call-me-maybe excepted, and the first ping heard from it in 5 s
  *   ping back    a ping from a peer that we are sending to, while no direct path to it is trusted, is answered by a ping of
@@ -102,8 +102,8 @@ struct ml_path_peer {
     ml_time last_rx_at;        /* 0 = never */
     ml_time last_full_ping_at; /* 0 = never */
     ml_time heartbeat_at;      /* ML_NEVER = idle */
-    ml_time cmm_wanted_at;
-    ml_time cmm_round_at; /* last round that a received call-me-maybe caused; 0 = never */
+    ml_time cmm_wanted_at;     /* of the last one, sent or not; none follows for ML_PATH_PING_INTERVAL without pings */
+    ml_time cmm_round_at;      /* last round that a received call-me-maybe caused; 0 = never */
     struct ml_path_candidate cand[ML_PATH_CANDIDATES];
 };
 

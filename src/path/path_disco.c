@@ -221,9 +221,18 @@ static uint16_t handle_cmm(struct ml_path *p, ml_time now, const struct ml_path_
         *drop = ML_DROP_DISCO_LIMITED;
         return slot;
     }
+    if (!peer->is_cmm_wanted && (peer->cmm_round_at == 0 || now - peer->cmm_round_at >= 2 * ML_PATH_PING_INTERVAL)) {
+        peer->cmm_wanted_at = now; /* the first of a series: its pings should do, so ours waits as if one had just gone out */
+    }
     peer->cmm_round_at = ml_path_stamp(now);
-    /* The peer has no path that it trusts; so what we believe of ours may be old news. The pings below tell. */
-    ml_path_distrust(peer, now);
+    /* The peer looks for a path; so what we believe of ours may be old news. The pings below tell. */
+    if (ml_path_is_trusted(peer, now)) {
+        ml_path_check_begin(peer, now);
+    }
+    /* Ours, if we need one, waits for what comes of these pings. */
+    if (now - peer->cmm_wanted_at > ML_PATH_PING_INTERVAL - CMM_ROUND_INTERVAL) {
+        peer->cmm_wanted_at = now - (ML_PATH_PING_INTERVAL - CMM_ROUND_INTERVAL);
+    }
     for (size_t i = 0; i < ML_PATH_CANDIDATES; i++) {
         peer->cand[i].pinged_tick = 0;
     }

@@ -71,6 +71,13 @@ static inline bool ml_path_is_trusted(const struct ml_path_peer *peer, ml_time n
 {
     return ml_path_has_best(peer) && now <= peer->trust_until;
 }
+/* A ping to the best path is on its way: by then it has to be answered. */
+static inline void ml_path_check_begin(struct ml_path_peer *peer, ml_time now)
+{
+    if (peer->check_until == ML_NEVER) {
+        peer->check_until = now + ML_PATH_CHECK_WAIT + 2 * (ml_time)peer->latency_us;
+    }
+}
 /* The best path is kept, but not alone. */
 static inline void ml_path_distrust(struct ml_path_peer *peer, ml_time now)
 {

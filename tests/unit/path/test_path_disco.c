@@ -199,6 +199,29 @@ static void call_me_maybes_cause_one_round_a_second(void **state)
     assert_int_equal(rounds, 3);
 }
 
+static void a_peers_call_me_maybes_do_not_keep_ours_from_going_out(void **state)
+{
+    (void)state;
+    /* Each side pings when the other calls, so neither has a ping of its own due when it sends. */
+    const char *eps[] = {"203.0.113.80:80"};
+    struct ml_disco_msg m = cmm_of(eps, 1);
+    struct ml_path_route r;
+    size_t sent[2] = {0, 0};
+    open_slot(&w, 1, 7, NULL, 0);
+    for (int i = 0; i < 120; i++) {
+        fresh_endpoints(&w);
+        if (i % 24 == 0) {
+            deliver(&w, &w.r[1], NULL, 7, &w.r[1].node, &m);
+        }
+        ml_path_route(&w.p, w.now, 1, &r);
+        drain(&w);
+        sent[i >= 24] += count_type(&w, ML_DISCO_CALL_ME_MAYBE);
+        w.now += ML_MSEC(200);
+    }
+    assert_int_equal(sent[0], 0); /* not as an answer to the first */
+    assert_in_range(sent[1], 3, 4);
+}
+
 static void a_call_me_maybe_asks_for_a_slot_and_works_when_one_is_opened(void **state)
 {
     (void)state;
@@ -406,6 +429,7 @@ int main(void)
         cmocka_unit_test_setup(D24_odd_call_me_maybes_are_harmless, setup),
         cmocka_unit_test_setup(each_call_me_maybe_replaces_the_list_of_the_one_before, setup),
         cmocka_unit_test_setup(call_me_maybes_cause_one_round_a_second, setup),
+        cmocka_unit_test_setup(a_peers_call_me_maybes_do_not_keep_ours_from_going_out, setup),
         cmocka_unit_test_setup(a_call_me_maybe_asks_for_a_slot_and_works_when_one_is_opened, setup),
         cmocka_unit_test_setup(D26_unknown_types_and_versions_change_nothing, setup),
         cmocka_unit_test_setup(two_peers_with_one_disco_key_both_learn_the_address, setup),
