@@ -100,16 +100,24 @@ static void a_silent_path_is_checked_after_a_second_and_left_when_the_ping_is_lo
     assert_int_equal(route().derp_region, 0);
 }
 
-static void a_call_me_maybe_ends_trust_until_the_next_pong(void **state)
+static void a_call_me_maybe_has_a_trusted_path_checked_and_withdraws_what_it_leaves_out(void **state)
 {
     (void)state;
     make_direct(&w, EP, ML_MSEC(10));
     struct ml_disco_msg m = {.type = ML_DISCO_CALL_ME_MAYBE, .addr_count = 1};
     m.addrs[0] = vec_addr("203.0.113.50:7");
     deliver(&w, &w.r[0], NULL, 7, &w.r[0].node, &m);
-    struct ml_path_route r = route();
     ml_addr ep = vec_addr(EP), other = m.addrs[0];
+    assert_int_equal(route().derp_region, 0);
+    drain(&w);
+    assert_non_null(find_ping_to(&w, EP));
+    advance(&w, ML_MSEC(520));
+    struct ml_path_route r = route();
     assert_true(r.derp_region == 7 && ml_addr_equal(&r.udp, &ep));
+    drain(&w);
+    deliver(&w, &w.r[0], NULL, 7, &w.r[0].node, &m); /* within the second: merged, not pinged */
+    advance(&w, ML_MSEC(600));
+    deliver(&w, &w.r[0], NULL, 7, &w.r[0].node, &m);
     drain(&w);
     answer(&w, find_ping_to(&w, "203.0.113.50:7"), "203.0.113.50:7");
     r = route();
@@ -120,6 +128,28 @@ static void a_call_me_maybe_ends_trust_until_the_next_pong(void **state)
     deliver(&w, &w.r[0], NULL, 7, &w.r[0].node, &m);
     r = route();
     assert_false(ml_addr_is_set(&r.udp));
+}
+
+static void call_me_maybes_of_the_peer_do_not_put_off_our_own(void **state)
+{
+    (void)state;
+    size_t ours = 0;
+    struct ml_disco_msg m = {.type = ML_DISCO_CALL_ME_MAYBE, .addr_count = 1};
+    m.addrs[0] = vec_addr("203.0.113.50:7");
+    route();
+    drain(&w);
+    assert_int_equal(count_type(&w, ML_DISCO_CALL_ME_MAYBE), 1);
+    for (int i = 0; i < 60; i++) { /* 30 s; the peer calls every 5 s, each time just before our round is due */
+        advance(&w, ML_MSEC(500));
+        fresh_endpoints(&w);
+        if (i % 10 == 8) {
+            deliver(&w, &w.r[0], NULL, 7, &w.r[0].node, &m);
+        }
+        route();
+        drain(&w);
+        ours += count_type(&w, ML_DISCO_CALL_ME_MAYBE);
+    }
+    assert_in_range(ours, 4, 7);
 }
 
 static void D29_active_peers_are_pinged_every_3_s_until_45_s_after_the_last_send(void **state)
@@ -510,7 +540,8 @@ int main(void)
         cmocka_unit_test_setup(D17_pings_are_124_bytes_and_carry_our_node_key, setup),
         cmocka_unit_test_setup(D28_trusted_path_is_udp_only_and_6_5_s_after_the_last_pong_both, setup),
         cmocka_unit_test_setup(a_silent_path_is_checked_after_a_second_and_left_when_the_ping_is_lost, setup),
-        cmocka_unit_test_setup(a_call_me_maybe_ends_trust_until_the_next_pong, setup),
+        cmocka_unit_test_setup(a_call_me_maybe_has_a_trusted_path_checked_and_withdraws_what_it_leaves_out, setup),
+        cmocka_unit_test_setup(call_me_maybes_of_the_peer_do_not_put_off_our_own, setup),
         cmocka_unit_test_setup(D29_active_peers_are_pinged_every_3_s_until_45_s_after_the_last_send, setup),
         cmocka_unit_test_setup(D30_a_candidate_is_not_discovery_pinged_more_often_than_every_5_s, setup),
         cmocka_unit_test_setup(D31_call_me_maybe_follows_a_ping_over_the_home_with_fresh_endpoints, setup),
