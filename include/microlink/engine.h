@@ -355,6 +355,11 @@ size_t ml_get_region_count(const ml_engine *ml);
 ml_err ml_get_region(const ml_engine *ml, size_t index, ml_region_info *out);
 void ml_get_netcheck(const ml_engine *ml, ml_netcheck_info *out);
 void ml_get_stats(const ml_engine *ml, ml_stats *out);
+/**
+ * @brief Seconds since 1970 as the engine knows them: the wall clock it was given, corrected by control's when they are over a
+ * minute apart; 0 = not known. For judging certificates on a device whose clock is not set or wrong.
+ */
+uint64_t ml_get_unix_time(const ml_engine *ml, ml_time now);
 const char *ml_get_login_url(const ml_engine *ml);
 /** @brief One sentence saying what is wrong and what to do, or "" when all is well. Lives until the next call. */
 const char *ml_get_problem(const ml_engine *ml);

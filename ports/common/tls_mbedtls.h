@@ -40,6 +40,8 @@ enum ml_tls_result {
  */
 struct ml_tls *ml_tls_new(const ml_random *random, const char *ca_file, const char *ca_pem);
 void ml_tls_free(struct ml_tls *t);
+/** @brief What time it is, for judging certificates: seconds since 1970, 0 = ask the system. Ports with a sure clock need not. */
+void ml_tls_set_clock(struct ml_tls *t, int64_t unix_now);
 
 /** @return NULL when there is no memory. @p fd stays the caller's. */
 struct ml_tls_conn *ml_tls_connect(struct ml_tls *t, int fd, const struct ml_tls_want *want);

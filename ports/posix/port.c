@@ -259,6 +259,8 @@ ml_err ml_port_step(ml_port *p, ml_time until)
         say(p, ML_LOG_INFO, "the network changed, looking for paths anew");
         ml_port_rebind(p);
     }
+    /* Control's clock puts a device right whose own is not set, so that certificates can be judged. */
+    ml_tls_set_clock(p->tls, (int64_t)ml_get_unix_time(p->engine, now));
     ml_streams_on_time(&p->streams, now);
     ml_handle_time(p->engine, now);
     ml_port_flush(p);

@@ -25,6 +25,7 @@ struct ml_tls {
     ml_random random;
     char *ca_file;
     struct ml_tls_roots roots;
+    int64_t unix_now; /* 0 = the system's clock */
 };
 
 struct ml_tls_conn {
@@ -103,6 +104,11 @@ struct ml_tls *ml_tls_new(const ml_random *random, const char *ca_file, const ch
     mbedtls_ssl_conf_renegotiation(&t->conf, MBEDTLS_SSL_RENEGOTIATION_DISABLED);
 #endif
     return t;
+}
+
+void ml_tls_set_clock(struct ml_tls *t, int64_t unix_now)
+{
+    t->unix_now = unix_now;
 }
 
 void ml_tls_free(struct ml_tls *t)
@@ -212,8 +218,9 @@ static enum ml_tls_result judge(struct ml_tls_conn *c)
     }
     struct ml_tls_verdict v = {.reason = ML_CLOSE_TLS_OTHER, .why = "the server sent no certificate that can be read"};
     if (chain != NULL) {
-        v = c->has_pin ? ml_tls_verify_pin(chain, c->pin, c->sni)
-                       : ml_tls_verify_chain(chain, &c->tls->roots, c->has_verify_name ? c->verify_name : c->sni);
+        v = c->has_pin
+                ? ml_tls_verify_pin(chain, c->pin, c->sni, c->tls->unix_now)
+                : ml_tls_verify_chain(chain, &c->tls->roots, c->has_verify_name ? c->verify_name : c->sni, c->tls->unix_now);
     }
     if (v.ok) {
         return ML_TLS_OK;

@@ -225,11 +225,33 @@ static bool find_roots(const struct ml_tls_roots *roots, const mbedtls_x509_crt 
 
 /* ---- Verdicts ---- */
 
-static struct ml_tls_verdict time_verdict(const mbedtls_x509_crt *crt)
+/* Seconds since 1970 of a UTC calendar time (days-from-civil by the Gregorian rules). */
+static int64_t unix_of(const mbedtls_x509_time *t)
+{
+    int64_t year = t->mon <= 2 ? t->year - 1 : t->year;
+    int64_t era = (year >= 0 ? year : year - 399) / 400;
+    int64_t of_era = year - era * 400;
+    int64_t day_of_year = (153 * (t->mon + (t->mon > 2 ? -3 : 9)) + 2) / 5 + t->day - 1;
+    int64_t days = era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + day_of_year - 719468;
+    return days * 86400 + t->hour * 3600 + t->min * 60 + t->sec;
+}
+
+/* @p unix_now 0: nobody knows better than the system. */
+static bool is_early(const mbedtls_x509_crt *crt, int64_t unix_now)
+{
+    return unix_now != 0 ? unix_now < unix_of(&crt->valid_from) : mbedtls_x509_time_is_future(&crt->valid_from);
+}
+
+static bool is_late(const mbedtls_x509_crt *crt, int64_t unix_now)
+{
+    return unix_now != 0 ? unix_now > unix_of(&crt->valid_to) : mbedtls_x509_time_is_past(&crt->valid_to);
+}
+
+static struct ml_tls_verdict time_verdict(const mbedtls_x509_crt *crt, int64_t unix_now)
 {
     struct ml_tls_verdict v = {.reason = ML_CLOSE_TLS_TIME};
     const mbedtls_x509_time *from = &crt->valid_from, *to = &crt->valid_to;
-    bool early = mbedtls_x509_time_is_future(from);
+    bool early = is_early(crt, unix_now);
     const mbedtls_x509_time *t = early ? from : to;
     snprintf(v.why, sizeof v.why,
              early ? "certificate is not valid before %04d-%02d-%02d; is the clock right?"
@@ -238,9 +260,22 @@ static struct ml_tls_verdict time_verdict(const mbedtls_x509_crt *crt)
     return v;
 }
 
-static bool valid_now(const mbedtls_x509_crt *crt)
+static bool valid_now(const mbedtls_x509_crt *crt, int64_t unix_now)
 {
-    return !mbedtls_x509_time_is_future(&crt->valid_from) && !mbedtls_x509_time_is_past(&crt->valid_to);
+    return !is_early(crt, unix_now) && !is_late(crt, unix_now);
+}
+
+/* The library compares with the system's clock; where a better one is known its verdict on time is replaced by ours. */
+static int judge_time(void *ctx, mbedtls_x509_crt *crt, int depth, uint32_t *flags)
+{
+    const int64_t *unix_now = ctx;
+    (void)depth;
+    if (*unix_now != 0) {
+        *flags &= ~(uint32_t)(MBEDTLS_X509_BADCERT_EXPIRED | MBEDTLS_X509_BADCERT_FUTURE);
+        *flags |= is_early(crt, *unix_now) ? MBEDTLS_X509_BADCERT_FUTURE : 0;
+        *flags |= is_late(crt, *unix_now) ? MBEDTLS_X509_BADCERT_EXPIRED : 0;
+    }
+    return 0;
 }
 
 static struct ml_tls_verdict name_verdict(const char *name)
@@ -250,7 +285,8 @@ static struct ml_tls_verdict name_verdict(const char *name)
     return v;
 }
 
-struct ml_tls_verdict ml_tls_verify_chain(mbedtls_x509_crt *chain, const struct ml_tls_roots *roots, const char *name)
+struct ml_tls_verdict ml_tls_verify_chain(mbedtls_x509_crt *chain, const struct ml_tls_roots *roots, const char *name,
+                                          int64_t unix_now)
 {
     struct ml_tls_verdict v = {.reason = ML_CLOSE_TLS_UNTRUSTED};
     mbedtls_x509_crt found;
@@ -260,7 +296,7 @@ struct ml_tls_verdict ml_tls_verify_chain(mbedtls_x509_crt *chain, const struct 
         mbedtls_x509_crt_free(&found);
         return v;
     }
-    int ret = mbedtls_x509_crt_verify(chain, found.raw.p ? &found : NULL, NULL, NULL, &flags, NULL, NULL);
+    int ret = mbedtls_x509_crt_verify(chain, found.raw.p ? &found : NULL, NULL, NULL, &flags, judge_time, &unix_now);
     mbedtls_x509_crt_free(&found);
     uint32_t time_flags = MBEDTLS_X509_BADCERT_EXPIRED | MBEDTLS_X509_BADCERT_FUTURE;
     if (ret != 0 && (flags & ~time_flags) != 0) {
@@ -272,8 +308,9 @@ struct ml_tls_verdict ml_tls_verify_chain(mbedtls_x509_crt *chain, const struct 
         return refuse(ML_CLOSE_TLS_UNTRUSTED, "certificate chain cannot be verified");
     }
     if (flags != 0) {
-        return valid_now(chain) ? refuse(ML_CLOSE_TLS_TIME, "a certificate of the chain is not valid now; is the clock right?")
-                                : time_verdict(chain);
+        return valid_now(chain, unix_now)
+                   ? refuse(ML_CLOSE_TLS_TIME, "a certificate of the chain is not valid now; is the clock right?")
+                   : time_verdict(chain, unix_now);
     }
     if (mbedtls_x509_crt_check_extended_key_usage(chain, MBEDTLS_OID_SERVER_AUTH, MBEDTLS_OID_SIZE(MBEDTLS_OID_SERVER_AUTH)) !=
         0) {
@@ -286,7 +323,7 @@ struct ml_tls_verdict ml_tls_verify_chain(mbedtls_x509_crt *chain, const struct 
     return v;
 }
 
-struct ml_tls_verdict ml_tls_verify_pin(mbedtls_x509_crt *chain, const uint8_t pin[32], const char *sni)
+struct ml_tls_verdict ml_tls_verify_pin(mbedtls_x509_crt *chain, const uint8_t pin[32], const char *sni, int64_t unix_now)
 {
     struct ml_tls_verdict v = {.reason = ML_CLOSE_TLS_PIN};
     bool seen = false;
@@ -309,8 +346,8 @@ struct ml_tls_verdict ml_tls_verify_pin(mbedtls_x509_crt *chain, const uint8_t p
         if (sni != NULL && sni[0] && !ml_tls_name_matches(c, sni)) {
             return name_verdict(sni);
         }
-        if (!valid_now(c)) {
-            return time_verdict(c);
+        if (!valid_now(c, unix_now)) {
+            return time_verdict(c, unix_now);
         }
         seen = true;
     }

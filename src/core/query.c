@@ -177,6 +177,12 @@ void ml_get_stats(const ml_engine *ml, ml_stats *out)
     out->drop[ML_DROP_MAP_REGION_OVER_LIMIT] += ml->regions.over_limit;
 }
 
+uint64_t ml_get_unix_time(const ml_engine *ml, ml_time now)
+{
+    int64_t t = ml ? core_unix_now(ml, now) : 0;
+    return t > 0 ? (uint64_t)t : 0;
+}
+
 const char *ml_get_login_url(const ml_engine *ml)
 {
     return ml ? ml->login_url : "";

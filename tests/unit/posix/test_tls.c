@@ -136,11 +136,12 @@ static enum ml_tls_result handshake(struct ml_tls_conn *c, int fd)
     }
 }
 
-static void attempt(const char *ca, const struct ml_tls_want *want)
+static void attempt_at(int64_t unix_now, const char *ca, const struct ml_tls_want *want)
 {
     ml_random random = {.fill = ml_sys_random};
     struct ml_tls *t = ml_tls_new(&random, ca ? file(ca, ".pem") : NULL, NULL);
     assert_non_null(t);
+    ml_tls_set_clock(t, unix_now);
     int fd = dial(server_port);
     struct ml_tls_conn *c = ml_tls_connect(t, fd, want);
     assert_non_null(c);
@@ -151,6 +152,11 @@ static void attempt(const char *ca, const struct ml_tls_want *want)
     ml_tls_conn_free(c);
     ml_tls_free(t);
     close(fd);
+}
+
+static void attempt(const char *ca, const struct ml_tls_want *want)
+{
+    attempt_at(0, ca, want);
 }
 
 static void expect_ok(void)
@@ -217,6 +223,27 @@ static void an_unknown_authority_is_told_from_a_wrong_name_and_a_wrong_time(void
     start_server("client", NULL);
     attempt("ca", &(struct ml_tls_want){.sni = "relay.example", .verify_name = "relay.example"});
     expect_refusal(ML_CLOSE_TLS_UNTRUSTED);
+    stop_server(state);
+}
+
+static void validity_is_judged_by_the_clock_given_not_by_the_systems(void **state)
+{
+    (void)state;
+    const int64_t in_2020 = 1590969600, in_2100 = INT64_C(4102531200);
+    uint8_t pin[32];
+    read_pin("expired", pin);
+    const struct ml_tls_want pinned = {.sni = "relay.example", .pin_sha256 = pin};
+    start_server("expired", NULL);
+    attempt_at(in_2020, NULL, &pinned);
+    expect_ok();
+    attempt_at(0, NULL, &pinned);
+    expect_refusal(ML_CLOSE_TLS_TIME);
+    stop_server(state);
+    start_server("good", NULL);
+    attempt_at(in_2100, "ca", &(struct ml_tls_want){.sni = "relay.example", .verify_name = "relay.example"});
+    expect_refusal(ML_CLOSE_TLS_TIME);
+    attempt("ca", &(struct ml_tls_want){.sni = "relay.example", .verify_name = "relay.example"});
+    expect_ok();
     stop_server(state);
 }
 
@@ -385,6 +412,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(a_chain_to_the_given_root_with_the_right_name_is_accepted, stop_server),
         cmocka_unit_test_teardown(an_unknown_authority_is_told_from_a_wrong_name_and_a_wrong_time, stop_server),
+        cmocka_unit_test_teardown(validity_is_judged_by_the_clock_given_not_by_the_systems, stop_server),
         cmocka_unit_test_teardown(a_root_file_that_is_missing_or_empty_is_an_unknown_authority, stop_server),
         cmocka_unit_test_teardown(the_systems_roots_do_not_know_the_test_authority, stop_server),
         cmocka_unit_test_teardown(an_advisory_check_reports_and_goes_on, stop_server),
