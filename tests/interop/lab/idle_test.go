@@ -30,7 +30,8 @@ type Idle struct {
 // TestIdle needs 5 minutes; LAB_IDLE says how many seconds are counted (180).
 func TestIdle(t *testing.T) {
 	lab := harness.New(t, harness.Options{})
-	hosts := []*harness.Host{lab.Host("ts-idle"), lab.Host("ml-idle"), lab.Host("peer")}
+	// Behind a router of its own each, so that neither is charged for what the other says to the whole network.
+	hosts := []*harness.Host{lab.Router(harness.NATEasy).Host("ts-idle"), lab.Router(harness.NATEasy).Host("ml-idle"), lab.Host("peer")}
 	nodes := join(t, lab, hosts, func(name string) bool { return name != "ml-idle" })
 	peer := nodes["peer"]
 	waitReady(t, []*harness.Node{nodes["ts-idle"], nodes["ml-idle"], peer})
