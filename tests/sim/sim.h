@@ -51,7 +51,7 @@ struct sim_nat {
     enum sim_nat_type type;
     ml_ip wan;
     int up; /* the NAT outside this one, -1 = Internet */
-    bool does_hairpin, keeps_port, refreshes_inbound;
+    bool is_used, does_hairpin, keeps_port, refreshes_inbound;
     ml_time timeout;
     struct sim_flow flows[SIM_FLOWS];
 };
@@ -179,7 +179,7 @@ struct sim {
     struct sim_node n[SIM_NODES];
     unsigned count;
     struct sim_nat nats[SIM_NATS];
-    unsigned nat_count;
+    unsigned nat_count, nats_made;
     struct sim_stream streams[SIM_STREAMS];
     uint32_t next_serial;
     struct sim_relay relays[SIM_REGIONS + 1]; /* by region number; 0 is not used */
@@ -241,6 +241,8 @@ void sim_fail(struct sim *w, const char *fmt, ...) __attribute__((format(printf,
         }                                                                                                                      \
     } while (0)
 bool sim_is_direct(struct sim *w, unsigned from, unsigned to, ml_addr *via);
+/* With --verbose: what one node knows of the way to another, and what there is to be known. */
+void sim_explain(struct sim *w, unsigned from, unsigned to);
 bool sim_has_session(struct sim *w, unsigned from, unsigned to);
 uint64_t sim_drops(struct sim *w, unsigned i, ml_drop reason);
 
@@ -249,6 +251,8 @@ int sim_nat_add(struct sim *w, enum sim_nat_type type, int up);
 /* Puts a node behind a NAT (or, with -1, on the Internet) with a new address there. Tells the engine nothing. */
 void sim_place(struct sim *w, unsigned i, int nat, unsigned lan);
 void sim_place_kind(struct sim *w, unsigned i, enum sim_kind kind);
+/* A change of network as a device sees it: new place, dead connections, and the engine is told. */
+void sim_move(struct sim *w, unsigned i, enum sim_kind kind);
 void sim_set_loss(struct sim *w, unsigned i, unsigned per_mille);
 void sim_nat_forget(struct sim *w, int nat);
 void sim_net_send(struct sim *w, unsigned from, const ml_addr *dst, const uint8_t *data, size_t len);
@@ -288,6 +292,7 @@ unsigned sim_run_udp_blocked(const struct sim_opts *o);
 unsigned sim_run_control_away(const struct sim_opts *o);
 unsigned sim_run_disco_key(const struct sim_opts *o);
 unsigned sim_run_suspend(const struct sim_opts *o);
+unsigned sim_run_chaos(const struct sim_opts *o);
 unsigned sim_run_mesh(const struct sim_opts *o);
 unsigned sim_run_scale(const struct sim_opts *o);
 unsigned sim_run_flood(const struct sim_opts *o);

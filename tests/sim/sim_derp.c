@@ -17,8 +17,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RETRANSMIT ML_MSEC(200)
-#define CHUNK      1400
+/* TCP repeats after 200 ms and then more slowly, but segments that arrive behind a hole report it. */
+#define RETRANSMIT     ML_MSEC(200)
+#define RETRANSMIT_MAX ML_MSEC(400)
+#define DIAL_TIMEOUT   ML_SEC(10)
+#define CHUNK          1400
 
 static const char upgrade[] =
     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: DERP\r\nConnection: Upgrade\r\nDerp-Version: 2\r\n\r\n";
@@ -75,7 +78,7 @@ static ml_time tcp_delay(struct sim *w, const struct sim_stream *s)
             return delay + d;
         }
         delay += wait;
-        wait *= 2;
+        wait = 2 * wait < RETRANSMIT_MAX ? 2 * wait : RETRANSMIT_MAX;
     }
 }
 
@@ -195,10 +198,10 @@ static void server_closed(struct sim *w, struct sim_stream *s)
 void sim_derp_close(struct sim *w, unsigned node, ml_stream_id id)
 {
     struct sim_stream *s = find_id(w, node, id);
-    if (s && !s->is_dead) {
-        server_closed(w, s);
+    if (s && s->is_dead && s->is_logged_in) {
+        s->id = 0; /* the relay goes on believing in it for a while */
     } else if (s) {
-        s->id = 0; /* the relay goes on believing in it */
+        server_closed(w, s);
     }
 }
 
@@ -279,9 +282,9 @@ void sim_derp_restart(struct sim *w, unsigned region, ml_time down_for)
             continue;
         }
         s->is_logged_in = false;
-        if (s->is_dead || !s->id) {
+        if (!s->id) {
             release(s);
-        } else {
+        } else if (!s->is_dead) {
             event_for(w, s, w->now + tcp_delay(w, s), SIM_EV_CLOSED)->why = ML_CLOSE_RESET;
         }
     }
@@ -418,13 +421,43 @@ static void up(struct sim *w, struct sim_stream *s, const struct sim_event *ev)
     }
 }
 
+/* A connection comes up or ends. A node that sleeps, or whose network is gone, learns by its own time-out. */
+static void stream_event(struct sim *w, struct sim_stream *s, const struct sim_event *ev)
+{
+    struct sim_node *n = &w->n[s->node];
+    ml_stream_id id = s->id;
+    if (n->is_suspended || (s->is_dead && ev->type == SIM_EV_OPENED)) {
+        event_for(w, s, w->now + DIAL_TIMEOUT, SIM_EV_CLOSED)->why = ML_CLOSE_TIMEOUT;
+        return;
+    }
+    if (ev->type == SIM_EV_CLOSED) {
+        server_closed(w, s);
+        if (id) {
+            ml_handle_stream_closed(n->ml, w->now, id, ev->why, NULL);
+            sim_drain(w, ev->node);
+        }
+        return;
+    }
+    if (w->now < w->relays[s->region].down_until) {
+        event_for(w, s, w->now, SIM_EV_CLOSED)->why = ML_CLOSE_RESET;
+        return;
+    }
+    ml_stream_info info = {.local = n->local4, .remote = {.ip = w->relays[s->region].ip, .port = 443}};
+    /* Half of the relays show their key in the certificate. */
+    if (s->region % 2 == 1) {
+        info.derp_meta_key = w->relays[s->region].pub;
+    }
+    s->is_open = true;
+    ml_handle_stream_opened(n->ml, w->now, id, &info);
+    sim_drain(w, ev->node);
+}
+
 void sim_derp_event(struct sim *w, const struct sim_event *ev)
 {
     struct sim_stream *s = find(w, ev->stream, ev->serial);
     if (!s) {
         return;
     }
-    struct sim_node *n = &w->n[s->node];
     switch (ev->type) {
     case SIM_EV_UP:
         up(w, s, ev);
@@ -433,28 +466,17 @@ void sim_derp_event(struct sim *w, const struct sim_event *ev)
         down(w, s, ev);
         break;
     case SIM_EV_OPENED:
-        if (!s->is_dead && !n->is_suspended) {
-            ml_stream_info info = {.local = n->local4, .remote = {.ip = w->relays[s->region].ip, .port = 443}};
-            /* Half of the relays show their key in the certificate. */
-            if (s->region % 2 == 1) {
-                info.derp_meta_key = w->relays[s->region].pub;
-            }
-            s->is_open = true;
-            ml_handle_stream_opened(n->ml, w->now, s->id, &info);
-            sim_drain(w, ev->node);
-        }
-        break;
     case SIM_EV_CLOSED:
-        if (!n->is_suspended && !s->is_dead) {
-            ml_stream_id id = s->id;
-            server_closed(w, s);
-            if (id) {
-                ml_handle_stream_closed(n->ml, w->now, id, ev->why, NULL);
-                sim_drain(w, ev->node);
-            }
-        }
+        stream_event(w, s, ev);
         break;
     case SIM_EV_KEEPALIVE:
+        if (s->is_dead) { /* by now the relay knows, too */
+            s->is_logged_in = false;
+            if (!s->id) {
+                server_closed(w, s);
+            }
+            break;
+        }
         send_frame(w, s, ML_DERP_KEEPALIVE, NULL, 0, NULL, 0);
         event_for(w, s, w->now + ML_SEC(60) + sim_below(w, 5000000), SIM_EV_KEEPALIVE);
         break;

@@ -23,6 +23,7 @@ const struct sim_scenario sim_scenarios[] = {
     {"control-away", "no control for an hour, and a move meanwhile", sim_run_control_away},
     {"disco-key", "a peer's disco key changes", sim_run_disco_key},
     {"suspend", "an hour is missing", sim_run_suspend},
+    {"chaos", "any changes in any order, after which it has to be as if nothing had happened", sim_run_chaos},
     {"mesh", "eight nodes of all kinds, everybody with everybody", sim_run_mesh},
     {"scale", "16 active peers with and without 984 idle ones in the netmap", sim_run_scale},
     {"flood", "forged, replayed and ill-meant packets by the thousand", sim_run_flood},

@@ -42,20 +42,26 @@ void sim_set_loss(struct sim *w, unsigned i, unsigned per_mille)
 
 int sim_nat_add(struct sim *w, enum sim_nat_type type, int up)
 {
-    if (w->nat_count == SIM_NATS) {
+    unsigned at = 0;
+    while (at < SIM_NATS && w->nats[at].is_used) {
+        at++;
+    }
+    if (at == SIM_NATS) {
         abort();
     }
-    struct sim_nat *nat = &w->nats[w->nat_count];
+    struct sim_nat *nat = &w->nats[at];
+    uint8_t host = (uint8_t)(10 + w->nats_made++ % 240);
     memset(nat, 0, sizeof *nat);
+    nat->is_used = true;
     nat->type = type;
     nat->up = up;
     nat->keeps_port = type == SIM_NAT_EASY;
     nat->refreshes_inbound = sim_chance(w, 500);
     nat->timeout = ML_SEC(30 + sim_below(w, 91));
     /* Outside addresses: of the carrier's own range inside a carrier NAT, else of the Internet. */
-    nat->wan = up >= 0 ? ml_ip4(100, 64, (uint8_t)up, (uint8_t)(10 + w->nat_count))
-                       : ml_ip4(203, 0, 113, (uint8_t)(10 + w->nat_count));
-    return (int)w->nat_count++;
+    nat->wan = up >= 0 ? ml_ip4(100, 64, (uint8_t)up, host) : ml_ip4(203, 0, 113, host);
+    w->nat_count = at < w->nat_count ? w->nat_count : at + 1;
+    return (int)at;
 }
 
 static bool is_live(const struct sim_nat *nat, const struct sim_flow *f, ml_time now)
@@ -144,10 +150,33 @@ void sim_place(struct sim *w, unsigned i, int nat, unsigned lan)
         nat >= 0 ? ml_ip4(192, 168, (uint8_t)(1 + lan), host) : ml_ip4(192, 0, 2, (uint8_t)(1 + i + 32 * sim_below(w, 7)));
 }
 
+static bool is_behind(const struct sim *w, const struct sim_node *n, int nat)
+{
+    bool is = n->nat6 == nat;
+    for (int at = n->nat; at >= 0; at = w->nats[at].up) {
+        is |= at == nat;
+    }
+    return is;
+}
+
+/* NATs that nobody else is behind go with the node. */
+static void leave(struct sim *w, unsigned i)
+{
+    for (unsigned at = 0; at < w->nat_count; at++) {
+        bool is_shared = !is_behind(w, &w->n[i], (int)at);
+        for (unsigned k = 0; k < w->count; k++) {
+            is_shared |= k != i && is_behind(w, &w->n[k], (int)at);
+        }
+        w->nats[at].is_used &= is_shared;
+    }
+}
+
 void sim_place_kind(struct sim *w, unsigned i, enum sim_kind kind)
 {
     struct sim_node *n = &w->n[i];
     int outer = -1;
+    leave(w, i);
+    n->nat = -1;
     n->kind = kind;
     n->is_udp_blocked = kind == SIM_BLOCKED;
     n->local6 = (ml_addr){0};
@@ -178,6 +207,17 @@ void sim_place_kind(struct sim *w, unsigned i, enum sim_kind kind)
         n->local6.port = SIM_PORT;
         break;
     }
+}
+
+void sim_move(struct sim *w, unsigned i, enum sim_kind kind)
+{
+    struct sim_node *n = &w->n[i];
+    sim_place_kind(w, i, kind);
+    sim_derp_cut(w, i);
+    ml_addr local[2] = {n->local4, n->local6};
+    ml_set_local_addrs(n->ml, w->now, local, ml_addr_is_set(&n->local6) ? 2 : 1);
+    ml_rebind(n->ml, w->now);
+    sim_drain(w, i);
 }
 
 /* ---- The way up ---- */
@@ -349,7 +389,10 @@ void sim_net_arrive(struct sim *w, const struct sim_event *ev)
         }
     }
     for (unsigned k = 0; at < 0 && k < w->nat_count; k++) {
-        at = w->nats[k].up < 0 && w->nats[k].type != SIM_NAT_FIREWALL && ml_ip_equal(&w->nats[k].wan, &dst.ip) ? (int)k : -1;
+        at = w->nats[k].is_used && w->nats[k].up < 0 && w->nats[k].type != SIM_NAT_FIREWALL &&
+                     ml_ip_equal(&w->nats[k].wan, &dst.ip)
+                 ? (int)k
+                 : -1;
     }
     if (at < 0) {
         node = find_node(w, &dst, -1);
@@ -361,7 +404,7 @@ void sim_net_arrive(struct sim *w, const struct sim_event *ev)
         node = find_node(w, &dst, at);
         int inner = -1;
         for (unsigned k = 0; node < 0 && k < w->nat_count; k++) {
-            inner = w->nats[k].up == at && ml_ip_equal(&w->nats[k].wan, &dst.ip) ? (int)k : inner;
+            inner = w->nats[k].is_used && w->nats[k].up == at && ml_ip_equal(&w->nats[k].wan, &dst.ip) ? (int)k : inner;
         }
         at = inner;
     }

@@ -42,7 +42,8 @@ static void talk_start(struct talk *k, const char *name, const struct sim_opts *
     sim_run(k->w, ML_SEC(8));
     k->t[0] = sim_traffic_start(k->w, 0, 1, PERIOD);
     k->t[1] = sim_traffic_start(k->w, 1, 0, PERIOD);
-    sim_run(k->w, SETTLE);
+    /* At any point between two heartbeats. */
+    sim_run(k->w, SETTLE + sim_below(k->w, 3000000));
     k->was_direct = is_both_direct(k->w, NULL);
     SIM_CHECK(k->w, k->was_direct == sim_can_be_direct(k->w, 0, 1), "direct: %d", k->was_direct);
     sim_traffic_mark(k->w, k->t[0]);
@@ -117,17 +118,6 @@ unsigned sim_run_nat_loss(const struct sim_opts *o)
 
 /* ---- Addresses ---- */
 
-static void move(struct sim *w, unsigned i, enum sim_kind kind)
-{
-    struct sim_node *n = &w->n[i];
-    sim_place_kind(w, i, kind);
-    sim_derp_cut(w, i);
-    ml_addr local[2] = {n->local4, n->local6};
-    ml_set_local_addrs(n->ml, w->now, local, ml_addr_is_set(&n->local6) ? 2 : 1);
-    ml_rebind(n->ml, w->now);
-    sim_drain(w, i);
-}
-
 unsigned sim_run_rebind(const struct sim_opts *o)
 {
     static const enum sim_kind ways[][3] = {/* the mover from and to, the other */
@@ -140,7 +130,7 @@ unsigned sim_run_rebind(const struct sim_opts *o)
         struct talk k;
         char what[96];
         talk_start(&k, "rebind", o, o->seed + p, ways[p][0], ways[p][2]);
-        move(k.w, 0, ways[p][1]);
+        sim_move(k.w, 0, ways[p][1]);
         sim_run(k.w, SETTLE);
         snprintf(what, sizeof what, "%s moves to %s, the other is %s", sim_kind_names[ways[p][0]], sim_kind_names[ways[p][1]],
                  sim_kind_names[ways[p][2]]);
@@ -182,7 +172,7 @@ unsigned sim_run_control_away(const struct sim_opts *o)
     sim_run(k.w, ML_SEC(1800));
     talk_check(&k, "control away for half an hour", AT_ONCE);
     /* Nobody tells the other side: call-me-maybe has to. */
-    move(k.w, 0, SIM_CGNAT);
+    sim_move(k.w, 0, SIM_CGNAT);
     sim_run(k.w, ML_SEC(1800));
     talk_check(&k, "control away, one side moves", TRUST);
     sim_control_set_down(k.w, false);
@@ -260,6 +250,112 @@ unsigned sim_run_suspend(const struct sim_opts *o)
     sim_run(k.w, SETTLE);
     talk_check(&k, "an hour passes in which nobody runs", ML_SEC(8));
     return failures + sim_free(k.w);
+}
+
+/* ---- Everything ---- */
+
+enum { CHAOS_NODES = 4 };
+
+/* One random change. Says what, so that a failure can be read. */
+static const char *disturb(struct sim *w, unsigned i, unsigned *region)
+{
+    switch (sim_below(w, 9)) {
+    case 0:
+        sim_move(w, i, (enum sim_kind)sim_below(w, SIM_KIND_COUNT));
+        return "moves";
+    case 1:
+        w->n[i].is_udp_blocked = !w->n[i].is_udp_blocked;
+        return w->n[i].is_udp_blocked ? "loses UDP" : "has UDP";
+    case 2:
+        *region = 1 + sim_below(w, SIM_REGIONS);
+        sim_derp_restart(w, *region, sim_below(w, 15000000));
+        return "sees a relay restart";
+    case 3:
+        for (unsigned n = 0; n < w->nat_count; n++) {
+            sim_nat_forget(w, (int)n);
+        }
+        return "sees all mappings lost";
+    case 4:
+        sim_restart_node(w, i, sim_chance(w, 500));
+        return "restarts";
+    case 5:
+        if (w->is_control_down) {
+            sim_restart_node(w, i, true); /* only a new session tells the others then, as with every real change */
+            return "restarts with a new disco key";
+        }
+        sim_new_disco(w, i);
+        return "has a new disco key";
+    case 6:
+        sim_control_set_down(w, !w->is_control_down);
+        return w->is_control_down ? "loses control" : "has control";
+    case 7:
+        w->n[i].is_suspended = true;
+        sim_derp_cut(w, i);
+        sim_run(w, ML_SEC(1 + sim_below(w, 1000)));
+        w->n[i].is_suspended = false;
+        ml_rebind(w->n[i].ml, w->now);
+        sim_drain(w, i);
+        return "sleeps";
+    default:
+        sim_run(w, ML_SEC(sim_below(w, 600)));
+        return "waits";
+    }
+}
+
+/* Any changes in any order, three at a time; then it has to be as if nothing had happened. */
+unsigned sim_run_chaos(const struct sim_opts *o)
+{
+    struct sim *w = sim_new("chaos", o, o->seed);
+    unsigned t[CHAOS_NODES][CHAOS_NODES] = {{0}}, rounds = o->is_quick ? 60 : 1000;
+    for (unsigned i = 0; i < CHAOS_NODES; i++) {
+        sim_add_node(w, (enum sim_kind)sim_below(w, SIM_KIND_COUNT));
+    }
+    sim_start(w, NULL);
+    sim_run(w, ML_SEC(8));
+    for (unsigned i = 0; i < CHAOS_NODES; i++) {
+        for (unsigned k = 0; k < CHAOS_NODES; k++) {
+            t[i][k] = i == k ? 0 : sim_traffic_start(w, i, k, ML_MSEC(500));
+        }
+    }
+    for (unsigned r = 0; r < rounds && !w->failures; r++) {
+        char story[256] = "";
+        for (unsigned step = 0; step < 3; step++) {
+            unsigned i = sim_below(w, CHAOS_NODES), region = 0;
+            const char *what = disturb(w, i, &region);
+            size_t at = strlen(story);
+            snprintf(story + at, sizeof story - at, "%s%u %s", step ? ", " : "", i, what);
+            sim_run(w, sim_below(w, 4000000));
+        }
+        if (w->is_verbose) {
+            printf("%.3f s: round %u: %s\n", (double)w->now / 1e6, r, story);
+        }
+        sim_run(w, ML_SEC(50));
+        for (unsigned i = 0; i < CHAOS_NODES; i++) {
+            for (unsigned k = 0; k < CHAOS_NODES; k++) {
+                if (i != k) {
+                    sim_traffic_mark(w, t[i][k]);
+                }
+            }
+        }
+        sim_run(w, ML_SEC(10));
+        for (unsigned i = 0; i < CHAOS_NODES; i++) {
+            for (unsigned k = 0; k < CHAOS_NODES; k++) {
+                if (i == k) {
+                    continue;
+                }
+                ml_time gap = sim_traffic_gap(w, t[i][k]);
+                bool is = sim_is_direct(w, i, k, NULL), can = sim_can_be_direct(w, i, k);
+                SIM_CHECK(w, gap < ML_SEC(2), "round %u (%s): %u to %u silent for %.1f s", r, story, i, k, (double)gap / 1e6);
+                SIM_CHECK(w, is == can, "round %u (%s): %u to %u (%s to %s): direct: %d, can be: %d", r, story, i, k,
+                          sim_kind_names[w->n[i].kind], sim_kind_names[w->n[k].kind], is, can);
+                if (is != can || gap >= ML_SEC(2)) {
+                    sim_explain(w, i, k);
+                }
+            }
+        }
+    }
+    printf("%u rounds of three changes among %u nodes\n", rounds, (unsigned)CHAOS_NODES);
+    return sim_free(w);
 }
 
 /* ---- Days ---- */

@@ -327,7 +327,7 @@ void sim_netmap(struct sim *w, unsigned i)
     allow_all(w, i);
     delta(w, i, &(struct ml_delta){.type = ML_DELTA_END});
     /* As when the map poll is open; otherwise a home never changes. */
-    ml_netcheck_set_map_poll(&w->n[i].ml->netcheck, true);
+    ml_netcheck_set_map_poll(&w->n[i].ml->netcheck, !w->is_control_down);
 }
 
 static bool is_told(const struct ml_control_published *a, const struct ml_control_published *b)
@@ -426,6 +426,7 @@ static void make_engine(struct sim *w, unsigned i, const ml_config *base)
     n->ml->identity.node = n->node_key;
     n->ml->identity.disco = n->disco_key;
     n->ml->identity.has_node = n->ml->has_machine = true;
+    n->ml->cache.home_region = n->told.home_region; /* of an earlier life, as stored */
     ml_set_wall_clock(n->ml, w->now, w->wall0 + w->now / 1000);
     if (ml_start(n->ml, w->now) != ML_OK) {
         abort();
@@ -684,7 +685,11 @@ static void handle(struct sim *w, struct sim_event *ev)
         sim_derp_event(w, ev);
         break;
     case SIM_EV_REFUSED:
-        if (w->n[ev->node].ml && !w->n[ev->node].is_suspended) {
+        if (w->n[ev->node].is_suspended) {
+            struct sim_event *later = sim_push(w, w->now + ML_SEC(1), SIM_EV_REFUSED);
+            later->node = ev->node;
+            later->id = ev->id;
+        } else if (w->n[ev->node].ml) {
             ml_handle_stream_closed(w->n[ev->node].ml, w->now, ev->id, ML_CLOSE_REFUSED, NULL);
             sim_drain(w, ev->node);
         }
@@ -769,6 +774,49 @@ void sim_jump(struct sim *w, ml_time span)
 }
 
 /* ---- Questions ---- */
+
+static void print_addr(const char *label, const ml_addr *a)
+{
+    char text[64];
+    struct ml_writer wr = ml_writer_of((uint8_t *)text, sizeof text);
+    ml_write_addr(&wr, a);
+    printf("%s %s", label, ml_write_end_str(&wr));
+}
+
+void sim_explain(struct sim *w, unsigned from, unsigned to)
+{
+    ml_engine *ml = w->n[from].ml;
+    uint16_t slot = core_slot_of(ml, ml_map_find_ip(&ml->map, &w->n[to].overlay));
+    if (!w->is_verbose || slot == ML_PATH_NO_SLOT) {
+        return;
+    }
+    const struct ml_path_peer *p = &ml->path.peers[slot];
+    printf("node %u to %u:", from, to);
+    print_addr(" best", &p->best);
+    printf(", trust %.3f s, home region %u, session %d, disco key %s\n", (double)(int64_t)(p->trust_until - w->now) / 1e6,
+           p->home_region, sim_has_session(w, from, to),
+           ml_key_equal(&p->disco, ml_path_disco_key(&w->n[to].ml->path)) ? "right" : "stale");
+    for (unsigned i = 0; i < ML_PATH_CANDIDATES; i++) {
+        if (p->cand[i].from) {
+            print_addr("   candidate", &p->cand[i].addr);
+            printf(" from %u, pong %d\n", p->cand[i].from, p->cand[i].has_pong);
+        }
+    }
+    for (unsigned i = 0; i < w->n[to].told.endpoint_count; i++) {
+        print_addr("   it publishes", &w->n[to].told.endpoints[i]);
+        printf(", type %u\n", w->n[to].told.endpoint_types[i]);
+    }
+    for (int at = w->n[to].nat; at >= 0; at = w->nats[at].up) {
+        for (unsigned i = 0; i < SIM_FLOWS; i++) {
+            const struct sim_flow *f = &w->nats[at].flows[i];
+            if (f->at && w->now - f->at < w->nats[at].timeout) {
+                print_addr("   its NAT maps", &f->inside);
+                print_addr(" for", &f->remote);
+                printf(" to port %u, idle %.1f s\n", f->port, (double)(w->now - f->at) / 1e6);
+            }
+        }
+    }
+}
 
 bool sim_is_direct(struct sim *w, unsigned from, unsigned to, ml_addr *via)
 {
