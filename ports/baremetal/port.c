@@ -227,6 +227,7 @@ ml_err ml_port_step(ml_port *p, ml_time until)
         p->is_address_due = false;
         ml_port_rebind(p);
     }
+    ml_tls_set_clock(ml_get_unix_time(p->engine, now));
     ml_streams_on_time(now);
     ml_handle_time(p->engine, now);
     ml_port_flush(p);

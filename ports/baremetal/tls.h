@@ -35,6 +35,8 @@ enum ml_tls_result {
 
 /** @brief Once, before all else. @p random must outlive all connections. */
 bool ml_tls_init(const ml_random *random);
+/** @brief What certificates are judged by: seconds since 1970, 0 = the board's clock. Control's clock puts a wrong one right. */
+void ml_tls_set_clock(uint64_t unix_s);
 /** @brief Takes what it needs of @p want (sni, verify_name, pin, switches); NULL when there is no memory. */
 struct ml_tls_conn *ml_tls_connect(const struct ml_tls_bio *bio, const ml_stream_open *want, const char *sni,
                                    const char *verify_name, const uint8_t *pin);

@@ -9,39 +9,39 @@
 
 #include "arena.h"
 
-#define NO_SYS                  1
-#define SYS_LIGHTWEIGHT_PROT    0
-#define LWIP_SOCKET             0
-#define LWIP_NETCONN            0
-#define LWIP_IPV4               1
-#define LWIP_IPV6               0
-#define LWIP_ARP                1
-#define LWIP_ICMP               1
-#define LWIP_RAW                0
-#define LWIP_UDP                1
-#define LWIP_TCP                1
-#define LWIP_DHCP               1
-#define DHCP_DOES_ARP_CHECK     0
-#define LWIP_DNS                1
-#define DNS_TABLE_SIZE          2
-#define DNS_MAX_NAME_LENGTH     128
+#define NO_SYS                     1
+#define SYS_LIGHTWEIGHT_PROT       0
+#define LWIP_SOCKET                0
+#define LWIP_NETCONN               0
+#define LWIP_IPV4                  1
+#define LWIP_IPV6                  0
+#define LWIP_ARP                   1
+#define LWIP_ICMP                  1
+#define LWIP_RAW                   0
+#define LWIP_UDP                   1
+#define LWIP_TCP                   1
+#define LWIP_DHCP                  1
+#define DHCP_DOES_ARP_CHECK        0
+#define LWIP_DNS                   1
+#define DNS_TABLE_SIZE             2
+#define DNS_MAX_NAME_LENGTH        128
 #define LWIP_NETIF_STATUS_CALLBACK 1
-#define LWIP_STATS              0
-#define IP_FORWARD              0
-#define IP_REASSEMBLY           0
-#define IP_FRAG                 0
-#define ARP_TABLE_SIZE          6
-#define ARP_QUEUEING            0
-#define ETH_PAD_SIZE            0
-#define LWIP_NETIF_TX_SINGLE_PBUF 0
+#define LWIP_STATS                 0
+#define IP_FORWARD                 0
+#define IP_REASSEMBLY              0
+#define IP_FRAG                    0
+#define ARP_TABLE_SIZE             6
+#define ARP_QUEUEING               0
+#define ETH_PAD_SIZE               0
+#define LWIP_NETIF_TX_SINGLE_PBUF  0
 
 /* Memory: what lwIP allocates is taken from the arena when it is needed. */
-#define MEM_LIBC_MALLOC     1
-#define MEMP_MEM_MALLOC     1
-#define MEM_ALIGNMENT       4
-#define mem_clib_malloc     ml_arena_lwip_malloc
-#define mem_clib_calloc     ml_arena_lwip_calloc
-#define mem_clib_free       ml_arena_lwip_free
+#define MEM_LIBC_MALLOC 1
+#define MEMP_MEM_MALLOC 1
+#define MEM_ALIGNMENT   4
+#define mem_clib_malloc ml_arena_lwip_malloc
+#define mem_clib_calloc ml_arena_lwip_calloc
+#define mem_clib_free   ml_arena_lwip_free
 
 /* A relay's packets are below 1.4 KB and the engine takes them at once: small windows lose nothing but throughput. */
 #define TCP_MSS                        1460

@@ -20,8 +20,8 @@ time_t ml_tls_time(time_t *out);
 #define MBEDTLS_HAVE_ASM
 #define MBEDTLS_PLATFORM_C
 #define MBEDTLS_PLATFORM_MEMORY
-#define MBEDTLS_PLATFORM_CALLOC_MACRO ml_arena_tls_calloc
-#define MBEDTLS_PLATFORM_FREE_MACRO   ml_arena_free
+#define MBEDTLS_PLATFORM_CALLOC_MACRO    ml_arena_tls_calloc
+#define MBEDTLS_PLATFORM_FREE_MACRO      ml_arena_free
 #define MBEDTLS_PLATFORM_TIME_TYPE_MACRO time_t
 #define MBEDTLS_PLATFORM_TIME_MACRO      ml_tls_time
 #define MBEDTLS_PLATFORM_GMTIME_R_ALT
@@ -65,10 +65,10 @@ time_t ml_tls_time(time_t *out);
 #define MBEDTLS_ECP_DP_SECP384R1_ENABLED
 #define MBEDTLS_ECP_DP_CURVE25519_ENABLED
 #define MBEDTLS_ECP_NIST_OPTIM
-#define MBEDTLS_ECP_WINDOW_SIZE        2
-#define MBEDTLS_ECP_FIXED_POINT_OPTIM  0
-#define MBEDTLS_MPI_WINDOW_SIZE        1
-#define MBEDTLS_MPI_MAX_SIZE           512
+#define MBEDTLS_ECP_WINDOW_SIZE       2
+#define MBEDTLS_ECP_FIXED_POINT_OPTIM 0
+#define MBEDTLS_MPI_WINDOW_SIZE       1
+#define MBEDTLS_MPI_MAX_SIZE          512
 #define MBEDTLS_RSA_C
 #define MBEDTLS_PKCS1_V15
 #define MBEDTLS_PKCS1_V21
