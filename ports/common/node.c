@@ -598,7 +598,8 @@ esp_err_t ml_node_factory_reset(microlink_t *ml)
     if (!usable(ml)) {
         return ESP_ERR_INVALID_ARG;
     }
-    if (ml_logout(engine_of(ml), ml_port_now(ml->port)) != ML_OK) {
+    /* A thread that drives may be waiting inside the port, which must not be closed under it: then the next step does it. */
+    if (ml_logout(engine_of(ml), ml_port_now(ml->port)) != ML_OK && !ml_host_drives()) {
         return finish_reset(ml);
     }
     ml->resetting = true;

@@ -1,0 +1,458 @@
+/*
+ * TLS client streams (tls_mbedtls.h) by ESP-IDF's Mbed TLS, 3.x or 4.x, and its certificate bundle.
+ *
+ * Mbed TLS is called directly, not through esp-tls, for three reasons: esp-tls takes a connected socket only since ESP-IDF
+ * 5.1, it cannot pin a certificate, and it does not tell why a chain was refused (decisions/0005). Only the TLS and X.509
+ * interfaces are used, which 3.x and 4.x share; no primitive is.
+ *
+ * The handshake runs with verification "optional" and is judged here before one byte of application data moves, so a pin, an
+ * advisory check and a name other than the SNI are ordinary code. The bundle fails the handshake itself when no root fits.
+ * Session tickets: the sessions of the last servers are kept in RAM and offered again.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "tls_mbedtls.h"
+
+#include "base/bytes.h"
+#include "loop.h"
+#include "sdkconfig.h"
+
+#include <errno.h>
+#include <mbedtls/build_info.h>
+#include <mbedtls/ssl.h>
+#include <mbedtls/x509_crt.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#if CONFIG_MBEDTLS_CERTIFICATE_BUNDLE
+#include "esp_crt_bundle.h"
+#endif
+#if defined(MBEDTLS_PSA_CRYPTO_C) || MBEDTLS_VERSION_MAJOR >= 4
+#include <psa/crypto.h>
+#endif
+
+/** Servers whose session is kept: control and the home relay. */
+#define SESSIONS  2
+#define NAME_CAP  256
+#define META_HEAD "derpkey"
+
+struct session {
+    char host[NAME_CAP]; /**< "" = free. */
+    mbedtls_ssl_session s;
+};
+
+struct ml_tls {
+    bool has_ca;
+    mbedtls_x509_crt ca;
+#if CONFIG_MICROLINK_TLS_SESSION_TICKETS
+    struct session session[SESSIONS];
+    size_t next_session;
+#endif
+};
+
+struct ml_tls_conn {
+    struct ml_tls *owner;
+    int fd;
+    mbedtls_ssl_config conf;
+    mbedtls_ssl_context ssl;
+    char sni[NAME_CAP], verify_name[NAME_CAP];
+    uint8_t pin[32];
+    bool has_pin, verify_advisory, no_verify, has_meta;
+    ml_derp_key meta;
+    ml_close_reason reason;
+    char detail[96];
+};
+
+/* ---- Socket and randomness ---- */
+
+static int bio_send(void *ctx, const unsigned char *buf, size_t len)
+{
+    const struct ml_tls_conn *c = ctx;
+    ssize_t n = send(c->fd, buf, len, 0);
+    if (n >= 0) {
+        return (int)n;
+    }
+    return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? MBEDTLS_ERR_SSL_WANT_WRITE
+                                                                     : MBEDTLS_ERR_SSL_INTERNAL_ERROR;
+}
+
+static int bio_recv(void *ctx, unsigned char *buf, size_t len)
+{
+    const struct ml_tls_conn *c = ctx;
+    ssize_t n = recv(c->fd, buf, len, 0);
+    if (n > 0) {
+        return (int)n;
+    }
+    if (n == 0) {
+        return MBEDTLS_ERR_SSL_CONN_EOF;
+    }
+    return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? MBEDTLS_ERR_SSL_WANT_READ
+                                                                     : MBEDTLS_ERR_SSL_INTERNAL_ERROR;
+}
+
+#if MBEDTLS_VERSION_MAJOR < 4
+static int random_bytes(void *ctx, unsigned char *buf, size_t len)
+{
+    ml_sys_random(ctx, buf, len);
+    return 0;
+}
+#endif
+
+/* ---- Configuration ---- */
+
+struct ml_tls *ml_tls_new(const ml_random *random, const char *ca_file, const char *ca_pem)
+{
+    (void)random, (void)ca_file;
+    struct ml_tls *t = calloc(1, sizeof *t);
+    if (t == NULL) {
+        return NULL;
+    }
+    mbedtls_x509_crt_init(&t->ca);
+#if defined(MBEDTLS_PSA_CRYPTO_C) || MBEDTLS_VERSION_MAJOR >= 4
+    bool ok = psa_crypto_init() == PSA_SUCCESS;
+#else
+    bool ok = true;
+#endif
+    if (ok && ca_pem != NULL) {
+        t->has_ca = true;
+        ok = mbedtls_x509_crt_parse(&t->ca, (const unsigned char *)ca_pem, strlen(ca_pem) + 1) == 0;
+    }
+    if (!ok) {
+        ml_tls_free(t);
+        return NULL;
+    }
+    return t;
+}
+
+void ml_tls_free(struct ml_tls *t)
+{
+    if (t == NULL) {
+        return;
+    }
+#if CONFIG_MICROLINK_TLS_SESSION_TICKETS
+    for (size_t i = 0; i < SESSIONS; i++) {
+        if (t->session[i].host[0]) {
+            mbedtls_ssl_session_free(&t->session[i].s);
+        }
+    }
+#endif
+    mbedtls_x509_crt_free(&t->ca);
+    free(t);
+}
+
+/** Sets the roots. A pin needs none, and neither does a server that nobody checks. */
+static bool set_roots(struct ml_tls_conn *c)
+{
+    if (c->has_pin) {
+        return true;
+    }
+    if (c->owner->has_ca) {
+        mbedtls_ssl_conf_ca_chain(&c->conf, &c->owner->ca, NULL);
+        return true;
+    }
+    if (c->verify_advisory) {
+        /* The bundle would end the handshake, and the check may not: Noise authenticates this server. */
+        mbedtls_ssl_conf_authmode(&c->conf, MBEDTLS_SSL_VERIFY_NONE);
+        return true;
+    }
+#if CONFIG_MBEDTLS_CERTIFICATE_BUNDLE
+    return esp_crt_bundle_attach(&c->conf) == ESP_OK;
+#else
+    snprintf(c->detail, sizeof c->detail, "no roots: enable CONFIG_MBEDTLS_CERTIFICATE_BUNDLE or set ca_pem");
+    return false;
+#endif
+}
+
+#if CONFIG_MICROLINK_TLS_SESSION_TICKETS
+static struct session *find_session(struct ml_tls *t, const char *host)
+{
+    for (size_t i = 0; i < SESSIONS; i++) {
+        if (t->session[i].host[0] && strcmp(t->session[i].host, host) == 0) {
+            return &t->session[i];
+        }
+    }
+    return NULL;
+}
+
+static void forget_session(struct session *s)
+{
+    if (s != NULL) {
+        mbedtls_ssl_session_free(&s->s);
+        s->host[0] = 0;
+    }
+}
+
+static void keep_session(struct ml_tls_conn *c)
+{
+    struct ml_tls *t = c->owner;
+    /* Only a server that was checked, so that resuming never stands for a check that was left out. */
+    if (!c->sni[0] || c->verify_advisory || c->no_verify || c->has_pin) {
+        return;
+    }
+    struct session *s = find_session(t, c->sni);
+    if (s == NULL) {
+        s = &t->session[t->next_session++ % SESSIONS];
+    }
+    if (s->host[0]) {
+        forget_session(s);
+    }
+    mbedtls_ssl_session_init(&s->s);
+    if (mbedtls_ssl_get_session(&c->ssl, &s->s) == 0) {
+        memcpy(s->host, c->sni, sizeof s->host);
+    } else {
+        mbedtls_ssl_session_free(&s->s);
+    }
+}
+
+static void offer_session(struct ml_tls_conn *c)
+{
+    struct session *s =
+        c->sni[0] && !c->verify_advisory && !c->no_verify && !c->has_pin ? find_session(c->owner, c->sni) : NULL;
+    if (s != NULL && mbedtls_ssl_set_session(&c->ssl, &s->s) != 0) {
+        forget_session(s);
+    }
+}
+#else
+static void keep_session(struct ml_tls_conn *c)
+{
+    (void)c;
+}
+
+static void offer_session(struct ml_tls_conn *c)
+{
+    (void)c;
+}
+#endif
+
+static bool copy_name(char *to, const char *from)
+{
+    size_t n = from != NULL ? strlen(from) : 0;
+    if (n >= NAME_CAP) {
+        return false;
+    }
+    memcpy(to, from != NULL ? from : "", n + 1);
+    return true;
+}
+
+struct ml_tls_conn *ml_tls_connect(struct ml_tls *t, int fd, const struct ml_tls_want *want)
+{
+    struct ml_tls_conn *c = calloc(1, sizeof *c);
+    if (c == NULL) {
+        return NULL;
+    }
+    c->owner = t;
+    c->fd = fd;
+    c->reason = ML_CLOSE_TLS_OTHER;
+    c->verify_advisory = want->verify_advisory;
+    c->no_verify = want->no_verify;
+    c->has_pin = want->pin_sha256 != NULL;
+    if (c->has_pin) {
+        memcpy(c->pin, want->pin_sha256, sizeof c->pin);
+    }
+    mbedtls_ssl_config_init(&c->conf);
+    mbedtls_ssl_init(&c->ssl);
+    bool ok = copy_name(c->sni, want->sni) && copy_name(c->verify_name, want->verify_name) &&
+              mbedtls_ssl_config_defaults(&c->conf, MBEDTLS_SSL_IS_CLIENT, MBEDTLS_SSL_TRANSPORT_STREAM,
+                                          MBEDTLS_SSL_PRESET_DEFAULT) == 0;
+    if (ok) {
+#if MBEDTLS_VERSION_MAJOR < 4
+        mbedtls_ssl_conf_rng(&c->conf, random_bytes, NULL);
+#endif
+        mbedtls_ssl_conf_authmode(&c->conf, c->no_verify ? MBEDTLS_SSL_VERIFY_NONE : MBEDTLS_SSL_VERIFY_OPTIONAL);
+        ok = (c->no_verify || set_roots(c)) && mbedtls_ssl_setup(&c->ssl, &c->conf) == 0 &&
+             mbedtls_ssl_set_hostname(&c->ssl, c->sni[0] ? c->sni : NULL) == 0;
+    }
+    if (!ok) {
+        ml_tls_conn_free(c);
+        return NULL;
+    }
+    mbedtls_ssl_set_bio(&c->ssl, c, bio_send, bio_recv, NULL);
+    offer_session(c);
+    return c;
+}
+
+void ml_tls_conn_free(struct ml_tls_conn *c)
+{
+    if (c != NULL) {
+        mbedtls_ssl_free(&c->ssl);
+        mbedtls_ssl_config_free(&c->conf);
+        free(c);
+    }
+}
+
+/* ---- Judging the server ---- */
+
+static enum ml_tls_result refuse(struct ml_tls_conn *c, ml_close_reason reason, const char *detail)
+{
+    c->reason = reason;
+    snprintf(c->detail, sizeof c->detail, "%s", detail);
+    return ML_TLS_FAILED;
+}
+
+/** The public key in the common name "derpkey<64 hex digits>" of a certificate that a relay adds to its chain. */
+static bool meta_key(const mbedtls_x509_crt *crt, ml_derp_key *key)
+{
+    const size_t head = sizeof META_HEAD - 1;
+    for (const mbedtls_x509_name *n = &crt->subject; n != NULL; n = n->next) {
+        if (n->val.len == head + 64 && n->val.p != NULL && memcmp(n->val.p, META_HEAD, head) == 0 &&
+            ml_hex_parse((const char *)n->val.p + head, 64, key->b, sizeof key->b)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/** Flags of what is wrong with the leaf apart from who signed it, for @p name. */
+static uint32_t leaf_flags(const mbedtls_x509_crt *crt, const char *name)
+{
+    uint32_t flags = 0;
+    /* Without a trusted root it always fails; name and validity are in the flags all the same. */
+    mbedtls_x509_crt copy;
+    mbedtls_x509_crt_init(&copy);
+    int err = mbedtls_x509_crt_parse_der(&copy, crt->raw.p, crt->raw.len);
+    if (err == 0) {
+        (void)mbedtls_x509_crt_verify(&copy, NULL, NULL, name[0] ? name : NULL, &flags, NULL, NULL);
+    }
+    mbedtls_x509_crt_free(&copy);
+    return err == 0 ? flags & ~(uint32_t)MBEDTLS_X509_BADCERT_NOT_TRUSTED : UINT32_MAX;
+}
+
+static enum ml_tls_result judge_flags(struct ml_tls_conn *c, uint32_t flags)
+{
+    if (flags == 0) {
+        return ML_TLS_OK;
+    }
+    if (flags == UINT32_MAX || (flags & MBEDTLS_X509_BADCERT_NOT_TRUSTED)) {
+        return refuse(c, ML_CLOSE_TLS_UNTRUSTED, "the certificate is not signed by a trusted root");
+    }
+    if (flags & (MBEDTLS_X509_BADCERT_EXPIRED | MBEDTLS_X509_BADCERT_FUTURE)) {
+        return refuse(c, ML_CLOSE_TLS_TIME, "the certificate is not valid at the time this device believes it is");
+    }
+    if (flags & MBEDTLS_X509_BADCERT_CN_MISMATCH) {
+        return refuse(c, ML_CLOSE_TLS_NAME, "the certificate is for another name");
+    }
+    return refuse(c, ML_CLOSE_TLS_UNTRUSTED, "the certificate is not acceptable");
+}
+
+static enum ml_tls_result judge(struct ml_tls_conn *c)
+{
+    const mbedtls_x509_crt *leaf = mbedtls_ssl_get_peer_cert(&c->ssl);
+    for (const mbedtls_x509_crt *crt = leaf; crt != NULL && !c->has_meta; crt = crt->next) {
+        c->has_meta = meta_key(crt, &c->meta);
+    }
+    if (c->no_verify) {
+        return ML_TLS_OK;
+    }
+    if (leaf == NULL) {
+        return refuse(c, ML_CLOSE_TLS_OTHER, "no certificate kept: CONFIG_MBEDTLS_SSL_KEEP_PEER_CERTIFICATE is off");
+    }
+    if (c->has_pin) {
+        uint8_t hash[32];
+        crypto_hash_sha256(hash, leaf->raw.p, leaf->raw.len);
+        if (memcmp(hash, c->pin, sizeof hash) != 0) {
+            return refuse(c, ML_CLOSE_TLS_PIN, "the certificate is not the pinned one");
+        }
+        return judge_flags(c, leaf_flags(leaf, c->sni));
+    }
+    uint32_t flags = mbedtls_ssl_get_verify_result(&c->ssl);
+    if (flags != UINT32_MAX && strcmp(c->sni, c->verify_name) != 0) {
+        /* The library compared with the name that was sent; the one to check is another. */
+        flags = (flags & ~(uint32_t)MBEDTLS_X509_BADCERT_CN_MISMATCH) | leaf_flags(leaf, c->verify_name);
+    }
+    enum ml_tls_result r = judge_flags(c, flags);
+    return r != ML_TLS_OK && c->verify_advisory ? ML_TLS_OK : r;
+}
+
+enum ml_tls_result ml_tls_handshake(struct ml_tls_conn *c)
+{
+    int r = mbedtls_ssl_handshake(&c->ssl);
+    if (r == MBEDTLS_ERR_SSL_WANT_READ) {
+        return ML_TLS_WANT_READ;
+    }
+    if (r == MBEDTLS_ERR_SSL_WANT_WRITE) {
+        return ML_TLS_WANT_WRITE;
+    }
+    if (r != 0) {
+        if (r == MBEDTLS_ERR_X509_FATAL_ERROR || r == MBEDTLS_ERR_X509_CERT_VERIFY_FAILED) {
+            return refuse(c, ML_CLOSE_TLS_UNTRUSTED, "the certificate is not signed by a trusted root");
+        }
+        c->reason = r == MBEDTLS_ERR_SSL_ALLOC_FAILED ? ML_CLOSE_NO_MEMORY : ML_CLOSE_TLS_OTHER;
+        snprintf(c->detail, sizeof c->detail, "Mbed TLS error -0x%04x in the handshake", (unsigned)-r);
+        return ML_TLS_FAILED;
+    }
+    enum ml_tls_result result = judge(c);
+    if (result == ML_TLS_OK) {
+        keep_session(c);
+    }
+    return result;
+}
+
+/* ---- Bytes ---- */
+
+/** An orderly end, a wait or a failure. */
+static enum ml_tls_result translate(struct ml_tls_conn *c, int r)
+{
+    switch (r) {
+    case MBEDTLS_ERR_SSL_WANT_READ:
+#ifdef MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET
+    case MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET:
+#endif
+        return ML_TLS_WANT_READ;
+    case MBEDTLS_ERR_SSL_WANT_WRITE:
+        return ML_TLS_WANT_WRITE;
+    case 0:
+    case MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY:
+    case MBEDTLS_ERR_SSL_CONN_EOF:
+        c->reason = ML_CLOSE_EOF;
+        c->detail[0] = 0;
+        return ML_TLS_EOF;
+    default:
+        c->reason = r == MBEDTLS_ERR_SSL_ALLOC_FAILED ? ML_CLOSE_NO_MEMORY : ML_CLOSE_RESET;
+        snprintf(c->detail, sizeof c->detail, "Mbed TLS error -0x%04x", (unsigned)-r);
+        return ML_TLS_FAILED;
+    }
+}
+
+enum ml_tls_result ml_tls_read(struct ml_tls_conn *c, uint8_t *buf, size_t cap, size_t *len)
+{
+    int r = mbedtls_ssl_read(&c->ssl, buf, cap);
+    *len = r > 0 ? (size_t)r : 0;
+    return r > 0 ? ML_TLS_OK : translate(c, r);
+}
+
+enum ml_tls_result ml_tls_write(struct ml_tls_conn *c, const uint8_t *buf, size_t len, size_t *written)
+{
+    int r = mbedtls_ssl_write(&c->ssl, buf, len);
+    *written = r > 0 ? (size_t)r : 0;
+    return r > 0 ? ML_TLS_OK : translate(c, r);
+}
+
+bool ml_tls_has_data(const struct ml_tls_conn *c)
+{
+    return mbedtls_ssl_check_pending(&c->ssl) != 0;
+}
+
+void ml_tls_shutdown(struct ml_tls_conn *c)
+{
+    (void)mbedtls_ssl_close_notify(&c->ssl);
+}
+
+ml_close_reason ml_tls_reason(const struct ml_tls_conn *c)
+{
+    return c->reason;
+}
+
+const char *ml_tls_detail(const struct ml_tls_conn *c)
+{
+    return c->detail;
+}
+
+bool ml_tls_derp_meta_key(const struct ml_tls_conn *c, ml_derp_key *out)
+{
+    if (c->has_meta) {
+        *out = c->meta;
+    }
+    return c->has_meta;
+}

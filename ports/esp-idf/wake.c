@@ -1,0 +1,138 @@
+/*
+ * Wake-ups (see wake.h).
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "wake.h"
+
+#include "freertos/FreeRTOS.h"
+#include "freertos/semphr.h"
+#include "lwip/tcpip.h"
+#include "lwip/udp.h"
+
+#include <netinet/in.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static struct {
+    int fd, slot;
+    uint16_t port;
+    struct udp_pcb *pcb; /**< Of lwIP's thread. */
+    atomic_bool open, pending;
+} w = {.fd = -1, .slot = -1};
+
+struct call {
+    void (*fn)(void *arg);
+    void *arg;
+    SemaphoreHandle_t done;
+};
+
+static void run_call(void *ctx)
+{
+    struct call *c = ctx;
+    c->fn(c->arg);
+    xSemaphoreGive(c->done);
+}
+
+bool ml_tcpip_run(void (*fn)(void *arg), void *arg)
+{
+    struct call c = {fn, arg, xSemaphoreCreateBinary()};
+    if (c.done == NULL) {
+        return false;
+    }
+    bool ok = tcpip_callback(run_call, &c) == ERR_OK;
+    if (ok) {
+        xSemaphoreTake(c.done, portMAX_DELAY);
+    }
+    vSemaphoreDelete(c.done);
+    return ok;
+}
+
+/** In lwIP's thread. */
+static void send_byte(void *arg)
+{
+    (void)arg;
+    ip_addr_t to = IPADDR4_INIT_BYTES(127, 0, 0, 1);
+    struct pbuf *p = w.pcb != NULL ? pbuf_alloc(PBUF_TRANSPORT, 1, PBUF_RAM) : NULL;
+    bool sent = false;
+    if (p != NULL) {
+        memset(p->payload, 0, 1);
+        sent = udp_sendto(w.pcb, p, &to, w.port) == ERR_OK;
+        pbuf_free(p);
+    }
+    if (!sent) {
+        atomic_store(&w.pending, false); /* The next wake-up tries again. */
+    }
+}
+
+void ml_wake(void)
+{
+    if (atomic_load(&w.open) && !atomic_exchange(&w.pending, true) && tcpip_callback(send_byte, NULL) != ERR_OK) {
+        atomic_store(&w.pending, false);
+    }
+}
+
+void ml_wake_from_tcpip(void)
+{
+    if (atomic_load(&w.open) && !atomic_exchange(&w.pending, true)) {
+        send_byte(NULL);
+    }
+}
+
+static void on_byte(void *ctx, short revents)
+{
+    uint8_t byte[4];
+    (void)ctx, (void)revents;
+    while (recv(w.fd, byte, sizeof byte, 0) > 0) {
+    }
+    /* Before the queues are drained: what is queued from here on wakes again. */
+    atomic_store(&w.pending, false);
+}
+
+static void make_pcb(void *arg)
+{
+    (void)arg;
+    w.pcb = udp_new();
+}
+
+static void remove_pcb(void *arg)
+{
+    (void)arg;
+    if (w.pcb != NULL) {
+        udp_remove(w.pcb);
+        w.pcb = NULL;
+    }
+}
+
+bool ml_wake_open(struct ml_loop *loop)
+{
+    struct sockaddr_in s = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof s;
+    w.fd = socket(AF_INET, SOCK_DGRAM, IPPROTO_UDP);
+    w.slot = -1;
+    if (w.fd >= 0 && ml_sys_prepare_fd(w.fd) == 0 && bind(w.fd, (struct sockaddr *)&s, sizeof s) == 0 &&
+        getsockname(w.fd, (struct sockaddr *)&s, &len) == 0) {
+        w.port = ntohs(s.sin_port);
+        w.slot = ml_loop_add(loop, w.fd, POLLIN, on_byte, NULL);
+    }
+    if (w.slot < 0 || !ml_tcpip_run(make_pcb, NULL) || w.pcb == NULL) {
+        ml_wake_close(loop);
+        return false;
+    }
+    atomic_store(&w.pending, false);
+    atomic_store(&w.open, true);
+    return true;
+}
+
+void ml_wake_close(struct ml_loop *loop)
+{
+    atomic_store(&w.open, false);
+    (void)ml_tcpip_run(remove_pcb, NULL);
+    ml_loop_remove(loop, w.slot);
+    if (w.fd >= 0) {
+        close(w.fd);
+    }
+    w.fd = w.slot = -1;
+}

@@ -1,0 +1,24 @@
+/*
+ * Getting the driving task out of select(): one byte over lwIP's loopback.
+ *
+ * lwIP's own thread must not call the socket API, and a socket is not to be shared by tasks; so the byte is sent with the raw
+ * API from lwIP's thread, whoever asks. Wake-ups that come before the first was noticed are merged.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef ML_ESP_WAKE_H
+#define ML_ESP_WAKE_H
+
+#include "loop.h"
+
+/** @brief Call @p fn in lwIP's thread and return when it has run. Not from lwIP's thread itself. False: no memory. */
+bool ml_tcpip_run(void (*fn)(void *arg), void *arg);
+
+bool ml_wake_open(struct ml_loop *loop);
+void ml_wake_close(struct ml_loop *loop);
+/** @brief From any task but lwIP's. Harmless when nothing is open. */
+void ml_wake(void);
+/** @brief From lwIP's thread. */
+void ml_wake_from_tcpip(void);
+
+#endif
