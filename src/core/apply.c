@@ -265,9 +265,9 @@ void core_check_expiry(struct ml_engine *ml, ml_time now)
         next = ML_SEC(self_at - unix_now);
     }
     ml->expiry_check_at = now + next;
+    ml->self.is_expired = is_own_expired; /* a new self node said nothing of the clock */
     if (is_own_expired != ml->is_expiry_told) {
         ml->is_expiry_told = is_own_expired;
-        ml->self.is_expired = is_own_expired;
         core_set_problem(ml, CORE_PROBLEM_EXPIRED,
                          is_own_expired ? "this node's key has expired; log in again, or give it a new auth key" : "");
         if (is_own_expired) {

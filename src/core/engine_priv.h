@@ -306,6 +306,8 @@ void core_drop_all(struct ml_engine *ml, ml_time now, bool forget);
 uint16_t core_slot_get(struct ml_engine *ml, ml_time now, uint16_t peer, bool may_evict);
 uint16_t core_slot_of(const struct ml_engine *ml, uint16_t peer);
 void core_slot_close(struct ml_engine *ml, uint16_t slot);
+/** Ends the session that was idle for longest, if one may be taken away: returns its peer, or ML_PEER_NONE. */
+uint16_t core_slot_close_idle(struct ml_engine *ml, ml_time now);
 /** Hands what the netmap now says of the peer to its path state. */
 void core_slot_refresh(struct ml_engine *ml, ml_time now, uint16_t slot);
 const struct ml_peer *core_slot_peer(const struct ml_engine *ml, uint16_t slot);

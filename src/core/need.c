@@ -6,8 +6,8 @@
  *   - a packet from or to a peer that was left out puts it on the list of the wanted, and the netmap is read again: the same
  *     poll, opened anew. The packet is lost; handshakes and connections repeat theirs.
  *   - the netmap is also read again when new rules make others matter, and when a full list left places free.
- *   - the pause between two readings doubles from REREAD_MIN to REREAD_MAX and is short again after REREAD_CALM without one,
- *     so whoever sends us packets under foreign names gets a bounded number of them.
+ *   - the pause between two readings doubles from REREAD_MIN to REREAD_MAX and is short again when REREAD_CALM passed without
+ *     one being wanted, so whoever sends us packets under foreign names gets a bounded number of them.
  *
  * Owns the wanted and the recent. docs/netmap.md has policy and cost.
  *
@@ -52,7 +52,7 @@ void core_need_time(struct ml_engine *ml, ml_time now)
         return;
     }
     n->is_list_stale = false;
-    bool is_calm = !n->has_reread || now - n->reread_last >= REREAD_CALM;
+    bool is_calm = !n->has_reread || now - n->reread_last >= n->reread_gap + REREAD_CALM;
     n->reread_gap = is_calm ? REREAD_MIN : (n->reread_gap < REREAD_MAX / 2 ? 2 * n->reread_gap : REREAD_MAX);
     n->reread_last = now;
     n->has_reread = true;
@@ -182,11 +182,37 @@ static bool weigh_all(struct ml_engine *ml)
     return has_idle;
 }
 
+/* Somebody who was waited for is coming and the table is full: whoever was used longest ago stands back. */
+static void stand_back(struct ml_engine *ml, ml_time now)
+{
+    uint16_t who = ML_PEER_NONE;
+    for (uint16_t i = 0; i < ml->map.peer_count; i++) {
+        if (ml_map_need_of(&ml->map, ml_map_at(&ml->map, i)) <= ML_NEED_ALLOWED) {
+            return; /* there is somebody to leave */
+        }
+    }
+    for (unsigned i = CORE_RECENT; i-- > 0 && who == ML_PEER_NONE;) {
+        uint16_t slot = ml_map_find_id(&ml->map, ml->need.recent[i]);
+        who = ml_map_need_of(&ml->map, slot) == ML_NEED_RECENT ? slot : ML_PEER_NONE;
+    }
+    if (who == ML_PEER_NONE) {
+        who = core_slot_close_idle(ml, now);
+    }
+    const struct ml_peer *p = ml_map_peer(&ml->map, who);
+    if (p) {
+        core_forget_recent(ml, p->id);
+        ml_map_set_need(&ml->map, who, ML_NEED_NONE);
+    }
+}
+
 static enum ml_map_need need_of_node(struct ml_engine *ml, ml_time now, const struct ml_node *n)
 {
     for (unsigned i = 0; i < CORE_WANTED; i++) {
         if (is_wanted(&ml->need.wanted[i], n)) {
             ml_zero(&ml->need.wanted[i]);
+            if (ml->map.peer_count == ml->max_peers && ml_map_find_id(&ml->map, n->id) == ML_PEER_NONE) {
+                stand_back(ml, now);
+            }
             core_note_recent(ml, now, n->id);
         }
     }

@@ -74,6 +74,16 @@ static uint16_t find_slot(struct ml_engine *ml, ml_time now, bool may_evict)
     return best;
 }
 
+uint16_t core_slot_close_idle(struct ml_engine *ml, ml_time now)
+{
+    uint16_t slot = find_slot(ml, now, true);
+    uint16_t peer = slot == ML_PATH_NO_SLOT ? ML_PEER_NONE : ml->slots[slot].peer;
+    if (peer != ML_PEER_NONE) {
+        core_slot_close(ml, slot);
+    }
+    return peer;
+}
+
 uint16_t core_slot_get(struct ml_engine *ml, ml_time now, uint16_t peer, bool may_evict)
 {
     const struct ml_peer *p = ml_map_peer(&ml->map, peer);
