@@ -214,7 +214,13 @@ void ml_derp_pool_check(struct ml_derp_pool *p, ml_time now)
         struct ml_derp_slot *s = &p->slots[i];
         if (s->state == SLOT_UP) {
             ml_derp_client_check(&s->client, now);
-        } else if (s->state == SLOT_WANT) {
+            continue;
+        }
+        if (s->state == SLOT_OPENING) { /* dialled from an address that may be gone: again, not after the dial's time-out */
+            s->state = SLOT_WANT;
+            s->must_close = true;
+        }
+        if (s->state == SLOT_WANT) {
             s->open_at = now;
         }
     }

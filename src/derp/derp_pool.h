@@ -84,7 +84,7 @@ void ml_derp_pool_set_home(struct ml_derp_pool *p, ml_time now, uint16_t region)
 void ml_derp_pool_close_region(struct ml_derp_pool *p, ml_time now, uint16_t region);
 /** @brief Close everything and forget routes and back-off: node key changed, or stopping. The home setting stays. */
 void ml_derp_pool_reset(struct ml_derp_pool *p, ml_time now);
-/** @brief The network changed: check every connection by a ping. Waiting reconnects are tried at once. */
+/** @brief The network changed: check every connection by a ping. What is being dialled, or waits for it, is dialled at once. */
 void ml_derp_pool_check(struct ml_derp_pool *p, ml_time now);
 
 /**

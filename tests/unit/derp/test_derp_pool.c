@@ -406,6 +406,13 @@ static void a_network_change_checks_what_is_up_and_retries_what_waits(void **sta
     sent(home, &types);
     assert_true(types & 1U << ML_DERP_PING);
     assert_true(ml_derp_pool_deadline(&p) == ML_SEC(3) + 1);
+    /* The dial to 8 is still under way when the network changes again: given up and begun anew. */
+    unsigned again;
+    ml_derp_pool_check(&p, 2);
+    assert_false(ml_derp_pool_poll_open(&p, 2, &again, &(uint16_t){0}));
+    assert_true(ml_derp_pool_poll_close(&p, &again));
+    assert_int_equal(again, slot);
+    assert_int_equal(wants(2, &again), 8);
 }
 
 int main(void)
