@@ -13,6 +13,9 @@
 #include "base/key.h"
 #include "json/json_time.h"
 
+/* Whatever the size of the message: the promise is 8 KB for all of parsing, the goal 4. */
+_Static_assert(sizeof(struct ml_map_parse) <= 4096, "working memory of the netmap parser");
+
 /* A scalar: its event, and its text when it has one. */
 struct value {
     enum ml_json_event kind;

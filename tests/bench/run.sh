@@ -52,3 +52,5 @@ if [ "$(id -u)" = 0 ]; then
 else
   echo "bench: join time left out, it needs root"
 fi
+
+BUILD="$BUILD" "$ROOT/tests/bench/map.sh"
