@@ -127,6 +127,11 @@ void ml_set_wall_clock(ml_engine *ml, ml_time now, uint64_t unix_ms);
 /** @brief Addresses of the underlay interfaces (with the UDP port each socket is bound to). Copied; at most 8 are kept. */
 void ml_set_local_addrs(ml_engine *ml, ml_time now, const ml_addr *addrs, size_t count);
 /**
+ * @brief TCP ports of this host's PeerAPI on its own IPv4 and IPv6 tailnet address, 0 = none. Published to peers, told in TSMP
+ * pongs, and let through the packet filter: the server there answers to every peer and decides itself. Kept until set anew.
+ */
+void ml_set_peerapi_port(ml_engine *ml, ml_time now, uint16_t port4, uint16_t port6);
+/**
  * @brief The underlay changed (address, route): forget paths, re-run STUN, check connections. Tell the addresses first. A clock
  * that jumps by more than a minute past the deadline asked for is taken for a resume from sleep, with the same effect.
  */

@@ -30,10 +30,7 @@ void ml_control_problem_set(struct ml_control *c, enum ml_control_problem what, 
     }
     c->problem = what;
     memcpy(c->problem_text, text, sizeof text);
-    ml_control_mark(c, ML_CONTROL_EV_PROBLEM);
-    if (what != ML_CONTROL_PROBLEM_NONE) {
-        ml_log_text(c->log, ML_LOG_WARN, c->problem_text);
-    }
+    ml_control_mark(c, ML_CONTROL_EV_PROBLEM); /* who takes the event logs it, once */
 }
 
 ml_time ml_control_backoff(const struct ml_control *c, ml_time now, uint32_t failures)
@@ -320,7 +317,8 @@ static bool same_but_latency(const struct ml_control_published *a, const struct 
     bool is_same = ml_key_equal(&a->disco, &b->disco) && a->endpoint_count == b->endpoint_count &&
                    a->home_region == b->home_region && a->working_udp == b->working_udp && a->working_ipv6 == b->working_ipv6 &&
                    a->os_has_ipv6 == b->os_has_ipv6 && a->mapping_varies == b->mapping_varies &&
-                   a->route_count == b->route_count && a->shields_up == b->shields_up;
+                   a->route_count == b->route_count && a->shields_up == b->shields_up && a->peerapi4 == b->peerapi4 &&
+                   a->peerapi6 == b->peerapi6;
     for (uint8_t i = 0; is_same && i < a->endpoint_count; i++) {
         is_same = ml_addr_equal(&a->endpoints[i], &b->endpoints[i]) && a->endpoint_types[i] == b->endpoint_types[i];
     }

@@ -73,6 +73,16 @@ static void write_netinfo(struct ml_json_writer *j, const struct ml_control_publ
     ml_json_write_object_end(j);
 }
 
+static void write_service(struct ml_json_writer *j, const char *proto, uint16_t port)
+{
+    if (port) {
+        ml_json_write_object_begin(j);
+        ml_json_field_str(j, "Proto", proto);
+        ml_json_field_u64(j, "Port", port);
+        ml_json_write_object_end(j);
+    }
+}
+
 static void write_hostinfo(struct ml_json_writer *j, const struct ml_control *c)
 {
     const struct ml_control_published *p = &c->pub;
@@ -93,6 +103,13 @@ static void write_hostinfo(struct ml_json_writer *j, const struct ml_control *c)
             ml_write_prefix(j->w, &p->routes[i]);
             ml_json_write_text_end(j);
         }
+        ml_json_write_array_end(j);
+    }
+    if (p->peerapi4 || p->peerapi6) {
+        ml_json_write_key(j, "Services");
+        ml_json_write_array_begin(j);
+        write_service(j, "peerapi4", p->peerapi4);
+        write_service(j, "peerapi6", p->peerapi6);
         ml_json_write_array_end(j);
     }
     if (p->home_region || p->working_udp != ML_CONTROL_UNKNOWN) {

@@ -71,6 +71,7 @@ struct ml_control_published {
     ml_prefix routes[ML_CONTROL_ROUTES]; /**< Hostinfo.RoutableIPs. */
     uint8_t route_count;
     bool shields_up;
+    uint16_t peerapi4, peerapi6; /**< Hostinfo.Services: ports of the PeerAPI, 0 = none. */
 };
 
 struct ml_control_stats {

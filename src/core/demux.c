@@ -137,7 +137,8 @@ static bool consume(struct ml_engine *ml, ml_time now, uint16_t slot, const stru
     size_t answer_len = 0;
     struct ml_tsmp msg;
     struct ml_map_change change;
-    switch (ml_tsmp_handle(v, 0, &msg, answer, sizeof answer, &answer_len)) {
+    uint16_t peerapi_port = v->version == 4 ? ml->filter.peerapi_port4 : ml->filter.peerapi_port6;
+    switch (ml_tsmp_handle(v, peerapi_port, &msg, answer, sizeof answer, &answer_len)) {
     case ML_TSMP_NOT:
         break;
     case ML_TSMP_IGNORE:

@@ -349,6 +349,8 @@ void core_publish(struct ml_engine *ml, ml_time now)
         }
     }
     p.shields_up = ml->is_shields_up;
+    p.peerapi4 = ml->filter.peerapi_port4;
+    p.peerapi6 = ml->filter.peerapi_port6;
     ml->published = p;
     ml_control_set_published(&ml->control, now, &p);
 }
@@ -560,6 +562,15 @@ void ml_set_local_addrs(ml_engine *ml, ml_time now, const ml_addr *addrs, size_t
     }
     ml_path_set_local_addrs(&ml->path, ml->local_addrs, ml->local_addr_count);
     ml_netcheck_set_underlay(&ml->netcheck, has4, has6, ml->udp_port);
+}
+
+void ml_set_peerapi_port(ml_engine *ml, ml_time now, uint16_t port4, uint16_t port6)
+{
+    if (ml && (ml->filter.peerapi_port4 != port4 || ml->filter.peerapi_port6 != port6)) {
+        ml->filter.peerapi_port4 = port4;
+        ml->filter.peerapi_port6 = port6;
+        core_publish(ml, now);
+    }
 }
 
 void ml_rebind(ml_engine *ml, ml_time now)

@@ -479,6 +479,31 @@ static void C31_changes_are_coalesced_and_latency_alone_publishes_nothing(void *
     assert_int_equal(w.events[ML_CONTROL_EV_STREAM_ENDED], 0);
 }
 
+static void a_peerapi_is_published_in_services_by_a_lite_update(void **state)
+{
+    (void)state;
+    start_running();
+    assert_int_equal(world_count(&w, MAP, "Services"), 0);
+    struct ml_control_published p = w.c.pub;
+    p.peerapi4 = 40001;
+    ml_control_set_published(&w.c, w.now, &p);
+    world_pass(&w, ML_SEC(2));
+    assert_non_null(strstr(last(MAP)->body, "\"OmitPeers\":true"));
+    assert_non_null(strstr(last(MAP)->body, "\"Services\":[{\"Proto\":\"peerapi4\",\"Port\":40001}]"));
+    world_answer(&w, last(MAP), 200, "");
+    p.peerapi6 = 40002;
+    ml_control_set_published(&w.c, w.now, &p);
+    world_pass(&w, ML_SEC(2));
+    assert_non_null(
+        strstr(last(MAP)->body, "{\"Proto\":\"peerapi4\",\"Port\":40001},{\"Proto\":\"peerapi6\",\"Port\":40002}]"));
+    world_answer(&w, last(MAP), 200, "");
+    p.peerapi4 = p.peerapi6 = 0;
+    ml_control_set_published(&w.c, w.now, &p);
+    world_pass(&w, ML_SEC(2));
+    assert_null(strstr(last(MAP)->body, "Services"));
+    assert_int_equal(world_count(&w, MAP, "\"OmitPeers\":true"), 4);
+}
+
 static void C36_oversized_and_empty_messages_end_the_poll(void **state)
 {
     (void)state;
@@ -739,6 +764,7 @@ int main(void)
         cmocka_unit_test(C28_logout_sends_a_past_expiry_and_erases_the_key_even_without_an_answer),
         cmocka_unit_test(C30_C33_C35_map_requests_carry_everything),
         cmocka_unit_test(C31_changes_are_coalesced_and_latency_alone_publishes_nothing),
+        cmocka_unit_test(a_peerapi_is_published_in_services_by_a_lite_update),
         cmocka_unit_test(C36_oversized_and_empty_messages_end_the_poll),
         cmocka_unit_test(C44_sleep_is_capped_and_exit_stops_for_good),
         cmocka_unit_test(C46_C48_poll_survives_119_s_of_silence_and_not_120),

@@ -153,6 +153,38 @@ static void pings_of_all_three_kinds_are_answered_or_run_into_their_time_out(voi
     free(w);
 }
 
+static void the_peerapi_port_is_published_told_in_tsmp_pongs_and_given_to_the_filter(void **state)
+{
+    (void)state;
+    struct world *w = malloc(sizeof *w);
+    assert_non_null(w);
+    world_start(w);
+    world_settle(w);
+    ml_set_peerapi_port(w->n[1].ml, w->now, 40004, 40006);
+    assert_int_equal(w->n[1].ml->published.peerapi4, 40004);
+    assert_int_equal(w->n[1].ml->published.peerapi6, 40006);
+    assert_int_equal(w->n[1].ml->filter.peerapi_port4, 40004);
+    assert_int_equal(w->n[1].ml->filter.peerapi_port6, 40006);
+    ml_ip ip = w->n[1].ip4;
+    for (unsigned i = 0; i < 2; i++) {
+        unsigned found = 0;
+        w->n[0].event_count = 0;
+        assert_int_equal(ml_ping(w->n[0].ml, w->now, &ip, ML_PING_TSMP, 80 + i), ML_OK);
+        world_run(w, ML_SEC(1));
+        for (unsigned e = 0; e < w->n[0].event_count && e < 64; e++) {
+            const ml_event *ev = &w->n[0].events[e];
+            if (ev->type == ML_EV_PONG && ev->ping.token == 80 + i) {
+                assert_int_equal(ev->ping.peerapi_port, i == 0 ? 40004 : 0);
+                found++;
+            }
+        }
+        assert_int_equal(found, 1);
+        ml_set_peerapi_port(w->n[1].ml, w->now, 0, 0);
+    }
+    world_end(w);
+    free(w);
+}
+
 static void a_revoked_peer_is_gone_at_once(void **state)
 {
     (void)state;
@@ -343,6 +375,7 @@ int main(void)
         cmocka_unit_test(commands_before_start_are_refused_and_harmless),
         cmocka_unit_test(two_engines_in_one_process_handshake_and_carry_datagrams_both_ways),
         cmocka_unit_test(pings_of_all_three_kinds_are_answered_or_run_into_their_time_out),
+        cmocka_unit_test(the_peerapi_port_is_published_told_in_tsmp_pongs_and_given_to_the_filter),
         cmocka_unit_test(a_revoked_peer_is_gone_at_once),
         cmocka_unit_test(D63_an_inner_source_that_is_not_the_peers_is_dropped),
         cmocka_unit_test(C66_a_tailnet_with_lock_enabled_gets_no_traffic_and_a_sentence),
