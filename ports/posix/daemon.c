@@ -157,7 +157,6 @@ static void log_state(struct ml_daemon *d)
 static void on_event(void *ctx, const ml_event *ev)
 {
     struct ml_daemon *d = ctx;
-    char line[600];
     switch (ev->type) {
     case ML_EV_STATE:
         log_state(d);
@@ -173,12 +172,11 @@ static void on_event(void *ctx, const ml_event *ev)
         }
         break;
     }
-    case ML_EV_PROBLEM: {
-        const char *problem = ml_get_problem(d->engine);
-        snprintf(line, sizeof line, "%s", problem[0] ? problem : "the problem is over");
-        say(d, problem[0] ? ML_LOG_WARN : ML_LOG_INFO, line);
+    case ML_EV_PROBLEM: /* the engine has logged what is wrong */
+        if (!ml_get_problem(d->engine)[0]) {
+            say(d, ML_LOG_INFO, "all is well again");
+        }
         break;
-    }
     default:
         break;
     }

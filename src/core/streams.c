@@ -78,7 +78,7 @@ static void control_event(struct ml_engine *ml, ml_time now, const struct ml_con
     case ML_CONTROL_EV_STREAM_ENDED:
         ml->is_map_poll_open = false;
         ml_netcheck_set_map_poll(&ml->netcheck, false);
-        ml_log_text(&ml->log, ML_LOG_WARN, "control: connection ended, reconnecting; the last netmap stays in force");
+        ml_log_text(&ml->log, ML_LOG_DEBUG, "control: the map stream ended; the last netmap stays in force");
         break;
     case ML_CONTROL_EV_REREGISTER:
         ml_log_text(&ml->log, ML_LOG_WARN, "control: the server does not know this node any more, registering again");
