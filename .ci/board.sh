@@ -6,10 +6,11 @@
 #
 # SPDX-License-Identifier: MIT
 . "$(dirname "$0")/common.sh"
-BUILD=build-board ports/baremetal/build.sh
-tests/board/run.sh build-board
-export ML_BOARD_BUILD=$ROOT/build-board
-log=$ROOT/build-board/board.log
+export ML_BOARD_BUILD=${ML_BOARD_BUILD:-$ROOT/build-board}
+BUILD=$ML_BOARD_BUILD ports/baremetal/build.sh
+tests/board/run.sh "$ML_BOARD_BUILD"
+
+log=$ML_BOARD_BUILD/board.log
 cd tests/interop
 go vet -tags board .
 status=0

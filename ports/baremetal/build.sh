@@ -5,7 +5,7 @@
 # SPDX-License-Identifier: MIT
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-build=${BUILD:-build-board}
+build=$(realpath -m "${BUILD:-build-board}")
 cache=$PWD/.cache
 lwip=$(sh cmake/fetch_lwip.sh "$cache/lwip")
 mapfile -t fetched < <(sh ports/baremetal/fetch_sources.sh "$cache/board")

@@ -67,7 +67,7 @@ static void say(ml_log_level level, const char *line)
 static void load_records(struct ml_port *p)
 {
     static const char *const name[ML_STORE_COUNT] = {"identity", "clock", "cache"};
-    static uint8_t buf[ML_STORE_MAX];
+    uint8_t buf[ML_STORE_MAX]; /* on a stack that is nearly empty now */
     for (int k = 0; k < ML_STORE_COUNT; k++) {
         size_t len = 0;
         ml_err err = ml_flash_store_load(&p->store, (ml_store_kind)k, buf, sizeof buf, &len);

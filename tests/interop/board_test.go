@@ -12,6 +12,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -52,6 +53,30 @@ func boardEcho(t *testing.T, from *harness.Node, ip string, size int) {
 	}
 }
 
+// reportBoard checks the board's figures against the budgets and keeps them for tools/footprint_board.py.
+func reportBoard(t *testing.T, board *harness.Board, situation string) {
+	t.Helper()
+	s := board.Stats(t)
+	node := s["engine"] + s["tls_peak"] + s["stack_peak"]
+	t.Logf("%s: node %d (engine %d, TLS %d, stack %d), heap %d, RAM %d, flash %d, longest step %d us", situation, node, s["engine"],
+		s["tls_peak"], s["stack_peak"], s["arena_peak"], s["ram"], s["flash"], s["longest_us"])
+	budget := 100 << 10
+	if strings.Contains(situation, "control-tls-true") {
+		budget = 130 << 10
+	}
+	if node > budget || s["flash"] > 640<<10 {
+		t.Errorf("%s: over the budget: %v", situation, s)
+	}
+	f, err := os.OpenFile(harness.BoardImage(t)+"/measured.txt", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for k, v := range s {
+		fmt.Fprintf(f, "%s\t%s\t%d\n", situation, k, v)
+	}
+}
+
 func TestBoardJoinsAnswersPingsAndEchoes(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		t.Run(fmt.Sprintf("control over TLS %v", secure), func(t *testing.T) {
@@ -68,7 +93,7 @@ func TestBoardJoinsAnswersPingsAndEchoes(t *testing.T) {
 			boardPing(t, official, ip, "-c", "1", "--timeout", "5s", "--tsmp")
 			boardPing(t, official, ip, "-c", "1", "--timeout", "5s", "--icmp")
 			boardEcho(t, official, ip, 64<<10)
-			t.Logf("%v", board.Stats(t))
+			reportBoard(t, board, fmt.Sprintf("control-tls-%v", secure))
 
 			key := lab.Headscale.Node(t, "board").NodeKey
 			mark := board.Proc.Mark()
@@ -80,7 +105,7 @@ func TestBoardJoinsAnswersPingsAndEchoes(t *testing.T) {
 				t.Errorf("after a reset the node key is %s, was %s", now, key)
 			}
 			boardPing(t, official, ip, "-c", "3", "--timeout", "5s")
-			t.Logf("%v", board.Stats(t))
+			reportBoard(t, board, fmt.Sprintf("control-tls-%v", secure))
 		})
 	}
 }

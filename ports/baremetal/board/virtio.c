@@ -16,7 +16,7 @@
 #define ID_RNG     4u
 #define ALIGN      16u
 #define NET_HDR    10u
-#define QUEUE_LEN  4u
+#define QUEUE_LEN  2u /* a power of two; QEMU holds back what does not fit */
 #define F_NET_MAC  (1u << 5)
 #define DESC_WRITE 2u
 

@@ -1,0 +1,181 @@
+#!/usr/bin/env python3
+"""Measures the node on the emulated microcontroller and writes docs/footprint_board.md. Ends with one line of bytes:
+
+    node_ram=N image_ram=N own_flash=N image_flash=N netmap_ram=N peer_rest=N peer_live=N
+
+Usage: footprint_board.py [--build DIR] [--check]
+
+Builds ports/baremetal into DIR (default build-board), runs the image that counts under QEMU, and takes what was measured in a
+network (heap, stack) from the last run of .ci/board.sh with this image; when there is none, that part is run now (needs root).
+With --check nothing is written: budgets that are exceeded are named, and so is what changed since the written values.
+
+SPDX-License-Identifier: MIT
+"""
+import argparse
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+DOC = ROOT / "docs" / "footprint_board.md"
+KB = 1024
+# What must hold (bytes). Those of a peer are checked by the row "over" until the tables are smaller.
+BUDGETS = {"node_ram": 100 * KB, "image_ram": 192 * KB, "own_flash": 160 * KB, "image_flash": 640 * KB, "netmap_ram": 8 * KB,
+           "peer_rest": 200, "peer_live": 700}
+
+
+def run(*cmd: str, **env: str) -> str:
+    done = subprocess.run(cmd, capture_output=True, text=True, cwd=ROOT, env={**os.environ, **env})
+    if done.returncode != 0:
+        sys.exit(f"footprint_board: {' '.join(cmd)} failed\n{done.stdout[-4000:]}{done.stderr[-4000:]}")
+    return done.stdout
+
+
+def figures(build: pathlib.Path) -> dict[str, dict[str, int]]:
+    tables: dict[str, dict[str, int]] = {}
+    out = run("tests/board/qemu.sh", str(build / "figures.bin"), "-icount", "shift=0")
+    for line in out.splitlines():
+        words = line.split("\t")
+        if len(words) == 3:
+            tables.setdefault(words[0], {})[words[1]] = int(words[2])
+    if not out.rstrip().endswith("end"):
+        sys.exit(f"footprint_board: the counting image stopped early\n{out}")
+    return tables
+
+
+def measured(build: pathlib.Path) -> dict[str, dict[str, int]]:
+    """The highest value of each figure by situation, of runs with the present image."""
+    path, image = build / "measured.txt", build / "node.bin"
+    if not path.exists() or path.stat().st_mtime < image.stat().st_mtime:
+        path.unlink(missing_ok=True)
+        run(".ci/board.sh", BOARD_RUN="TestBoardJoins", ML_BOARD_BUILD=str(build))
+    tables: dict[str, dict[str, int]] = {}
+    for line in path.read_text().splitlines():
+        situation, name, value = line.split("\t")
+        t = tables.setdefault(situation, {})
+        t[name] = max(t.get(name, 0), int(value))
+    return tables
+
+
+def owner(path: str) -> str:
+    m = re.search(r"libml_(\w+)\.a", path)
+    if m:
+        return m.group(1)
+    for part, name in (("libmbedtls", "Mbed TLS"), ("liblwip", "lwIP"), ("libsodium", "libsodium"), ("libboard", "port and board"),
+                       ("node.dir", "port and board"), ("libc", "C library"), ("libgcc", "C library")):
+        if part in path:
+            return name
+    return "C library"
+
+
+def flash_by_owner(build: pathlib.Path) -> tuple[dict[str, dict[str, int]], dict[str, dict[str, int]]]:
+    """Linked bytes by module from the linker's map: code and constants in flash, and static RAM; then RAM by owner."""
+    flash: dict[str, dict[str, int]] = {}
+    ram: dict[str, dict[str, int]] = {}
+    text = (build / "node.map").read_text().split("Linker script and memory map")[1]
+    text = re.sub(r"\n +(0x[0-9a-f]+ +0x)", r" \1", text)
+    for m in re.finditer(r"^ (\.[\w.$-]+) +0x([0-9a-f]+) +0x([0-9a-f]+) (\S+)$", text, re.M):
+        section, address, size, path = m.group(1), int(m.group(2), 16), int(m.group(3), 16), m.group(4)
+        if address == 0 or size == 0:
+            continue
+        if 0x20000000 <= address < 0x20400000:
+            kind = "code" if section.startswith(".text") else "constants"
+            flash.setdefault(owner(path), {"code": 0, "constants": 0})[kind] += size
+        elif 0x80000000 <= address < 0x88000000:
+            ram.setdefault(owner(path), {"bytes": 0})["bytes"] += size
+    return dict(sorted(flash.items())), dict(sorted(ram.items()))
+
+
+def deepest_frames(build: pathlib.Path, top: int = 20) -> dict[str, dict[str, int]]:
+    """-fstack-usage: the functions with the largest frames that were linked."""
+    linked = set(re.findall(r"\.text\.(\w+)", (build / "node.map").read_text().split("Linker script and memory map")[1]))
+    frames: dict[str, int] = {}
+    for su in build.rglob("*.su"):
+        for line in su.read_text().splitlines():
+            where, size, _ = line.split("\t")
+            name = where.split(":")[-1]
+            if name in linked:
+                frames[name] = max(frames.get(name, 0), int(size))
+    return {f"`{k}`": {"bytes": v} for k, v in sorted(frames.items(), key=lambda kv: (-kv[1], kv[0]))[:top]}
+
+
+def largest_functions(build: pathlib.Path, top: int = 20) -> dict[str, dict[str, int]]:
+    sizes = []
+    for line in run("riscv64-unknown-elf-nm", "-S", "--size-sort", "-r", str(build / "node.elf")).splitlines():
+        words = line.split()
+        if len(words) == 4 and words[2] in "tT":
+            sizes.append((words[3], int(words[1], 16)))
+    return {f"`{k}`": {"bytes": v} for k, v in sizes[:top]}
+
+
+def table(rows: dict[str, dict[str, int]]) -> list[str]:
+    columns = list(next(iter(rows.values())))
+    return ["| | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns),
+            *(f"| {r} | " + " | ".join(f"{c[k]:,}" for k in columns) + " |" for r, c in rows.items()), ""]
+
+
+def main() -> int:
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--build", type=pathlib.Path, default=ROOT / "build-board")
+    p.add_argument("--check", action="store_true")
+    a = p.parse_args()
+    build = a.build.resolve()
+    run("ports/baremetal/build.sh", BUILD=str(build))
+    f, net = figures(build), measured(build)
+    flash, ram = flash_by_owner(build)
+    plain = net["control-tls-false"]
+    ours = {m: c for m, c in flash.items() if m not in ("Mbed TLS", "lwIP", "libsodium", "C library")}
+    line = {
+        "node_ram": plain["engine"] + plain["tls_peak"] + plain["stack_peak"],
+        "image_ram": plain["ram"],
+        "own_flash": sum(c["code"] + c["constants"] for c in ours.values()),
+        "image_flash": plain["flash"],
+        "netmap_ram": f["memory"]["netmap"],
+        "peer_rest": f["memory"]["peer at rest"],
+        "peer_live": f["memory"]["peer with a session"],
+    }
+    over = {k: v for k, v in line.items() if v > BUDGETS[k]}
+    closing = " ".join(f"{k}={v}" for k, v in line.items())
+    if a.check:
+        old = dict(re.findall(r"^\| `(\w+)` \| ([\d,]+) ", DOC.read_text(), re.M)) if DOC.exists() else {}
+        for k, v in line.items():
+            was = int(old.get(k, "0").replace(",", ""))
+            if was != v:
+                print(f"footprint_board: {k}: written {was:,}, measured {v:,} ({v - was:+,})")
+        for k, v in over.items():
+            print(f"footprint_board: {k}: {v:,} is over the budget of {BUDGETS[k]:,}")
+        print(closing)
+        return 1 if over else 0
+    out = ["# Footprint on a microcontroller", "",
+           "Made by `tools/footprint_board.py`; do not edit. Bytes. The image of `ports/baremetal` for rv32imac (gcc "
+           f"{run('riscv64-unknown-elf-gcc', '-dumpfullversion').strip()}, `-Os`) in",
+           "`qemu-system-riscv32 -M virt`, with code in flash and memory limited by the linker script and by the chip's memory",
+           "protection. 16 peers kept, 8 of them with a session at a time, 2 relays.", "",
+           "## Budgets", "", "| | bytes | must |", "|---|---:|---:|",
+           *(f"| `{k}` | {v:,} | {BUDGETS[k]:,} |" for k, v in line.items()), "",
+           "`node_ram` is the engine's arena, the most TLS ever took, and the deepest stack, in a tailnet with a verified relay and",
+           "control over http. " + (f"Over the budget: {', '.join(f'`{k}`' for k in over)}." if over else "All budgets are kept."), "",
+           "## Measured in a tailnet", "", "The highest of all runs: handshakes, pings of all kinds, 64 KB of TCP echo, a reset.", "",
+           *table({k: {s: net[s].get(k, 0) for s in sorted(net)} for k in
+                   ("engine", "tls_peak", "tls_now", "lwip_peak", "lwip_now", "arena_peak", "stack_peak", "tls_buffer", "ram", "flash")}),
+           "## Engine memory by tenant", "", *table({k: {"bytes": v} for k, v in f["tenant"].items()}),
+           "## Static memory by owner", "", "`port and board` has the engine's memory, the arena of TLS and lwIP, and the stack.", "",
+           *table(ram),
+           "## Flash by module", "", "As linked.", "",
+           *table({k: {**v, "sum": sum(v.values())} for k, v in flash.items()}),
+           "## Instructions", "", "Counted by QEMU's `-icount`, one engine's side, copies to and from its queues included.", "",
+           *table({k: {"instructions": v} for k, v in f["count"].items() if k != "nothing"}),
+           "## Largest functions", "", *table(largest_functions(build)),
+           "## Largest stack frames", "", "By `-fstack-usage`, of what is linked; painting found the depth given above.", "",
+           *table(deepest_frames(build))]
+    DOC.write_text("\n".join(out).rstrip() + "\n")
+    for k, v in over.items():
+        print(f"footprint_board: {k}: {v:,} is over the budget of {BUDGETS[k]:,}")
+    print(closing)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
