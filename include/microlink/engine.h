@@ -345,6 +345,8 @@ typedef struct ml_region_info {
 typedef struct ml_netcheck_info {
     bool udp;                 /**< A STUN answer came. */
     ml_addr global4, global6; /**< As STUN sees us. */
+    bool ip6;                 /**< An answer came over IPv6. */
+    bool os_has_ip6;          /**< The underlay has IPv6 addresses. */
     bool mapping_varies_known, mapping_varies;
     uint16_t home_region;
 } ml_netcheck_info;

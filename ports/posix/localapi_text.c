@@ -6,7 +6,9 @@
 #include "base/addr.h"
 #include "daemon.h"
 
+#include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 /** More than any line below needs. */
 #define LINE_ROOM 1024
@@ -204,50 +206,143 @@ bool ml_text_peers(void *daemon, uint64_t *cursor, struct ml_writer *w)
     return *cursor < count;
 }
 
-static void write_global(struct ml_writer *w, const char *label, const ml_addr *a)
+/** A latency as Go prints a duration rounded to a tenth of a millisecond, filled up to seven columns. */
+static void write_latency(struct ml_writer *w, ml_time usec)
 {
-    ml_write_str(w, label);
-    if (ml_addr_is_set(a)) {
-        ml_write_str(w, "yes, ");
-        ml_write_addr(w, a);
-    } else {
-        ml_write_str(w, "no");
+    char text[24] = "";
+    unsigned long long tenths = (usec + 50) / 100; /* of a millisecond */
+    size_t columns = 0;
+    if (usec != 0 && tenths < 10) {
+        columns = (size_t)snprintf(text, sizeof text, "%llu", tenths * 100) + 2;
+        ml_write_str(w, text);
+        ml_write_str(w, "\xc2\xb5s"); /* the micro sign: two bytes, one column */
+    } else if (usec != 0) {
+        bool is_seconds = tenths >= 10000;
+        int n = snprintf(text, sizeof text, is_seconds ? "%llu.%04llu" : "%llu.%01llu", tenths / (is_seconds ? 10000 : 10),
+                         tenths % (is_seconds ? 10000 : 10));
+        while (n > 0 && (text[n - 1] == '0' || text[n - 1] == '.')) {
+            bool is_point = text[--n] == '.';
+            text[n] = 0;
+            if (is_point) {
+                break;
+            }
+        }
+        ml_write_str(w, text);
+        ml_write_str(w, is_seconds ? "s" : "ms");
+        columns = strlen(text) + (is_seconds ? 1 : 2);
     }
-    ml_write_str(w, "\n");
+    for (; columns < 7; columns++) {
+        ml_write_str(w, " ");
+    }
+}
+
+static void write_region(struct ml_writer *w, const ml_region_info *r)
+{
+    char code[24];
+    snprintf(code, sizeof code, "%3s: ", r->code);
+    ml_write_str(w, "\t\t- ");
+    ml_write_str(w, code);
+    write_latency(w, r->latency);
+    ml_write_str(w, " (");
+    ml_write_str(w, r->name[0] ? r->name : r->code);
+    ml_write_str(w, ")\n");
+}
+
+/** Those with a latency first, the fastest at the top; the others in order of their numbers. */
+static void write_regions(struct ml_daemon *d, struct ml_writer *w)
+{
+    size_t count = ml_get_region_count(d->engine);
+    ml_time last = 0;
+    size_t last_at = 0;
+    for (size_t written = 0; written < count; written++) {
+        ml_region_info r, next = {0};
+        size_t next_at = count;
+        ml_time next_key = ML_NEVER;
+        for (size_t i = 0; i < count; i++) {
+            ml_time key = ml_get_region(d->engine, i, &r) == ML_OK && r.latency ? r.latency : ML_NEVER;
+            bool is_after = written == 0 || key > last || (key == last && i > last_at);
+            if (is_after && (next_at == count || key < next_key)) {
+                next = r;
+                next_at = i;
+                next_key = key;
+            }
+        }
+        if (next_at == count || w->cap - w->len < LINE_ROOM) {
+            return;
+        }
+        write_region(w, &next);
+        last = next_key;
+        last_at = next_at;
+    }
+}
+
+static void write_time(struct ml_writer *w)
+{
+    struct timespec ts;
+    struct tm tm;
+    char text[48], zone[8];
+    clock_gettime(CLOCK_REALTIME, &ts);
+    if (localtime_r(&ts.tv_sec, &tm) == NULL) {
+        return;
+    }
+    strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &tm);
+    strftime(zone, sizeof zone, "%z", &tm); /* +hhmm */
+    ml_write_str(w, text);
+    snprintf(text, sizeof text, ".%09ld", ts.tv_nsec);
+    ml_write_str(w, text);
+    if (strcmp(zone, "+0000") == 0) {
+        ml_write_str(w, "Z");
+    } else {
+        ml_write_bytes(w, zone, 3);
+        ml_write_str(w, ":");
+        ml_write_str(w, zone + 3);
+    }
 }
 
 void ml_text_netcheck(struct ml_daemon *d, struct ml_writer *w)
 {
     ml_netcheck_info n;
+    bool has_latency = false;
+    const char *nearest = "[none]";
+    ml_region_info home = {0};
     ml_get_netcheck(d->engine, &n);
-    ml_write_str(w, "\nReport:\n\t* UDP: ");
-    ml_write_str(w, n.udp ? "true\n" : "false\n");
-    write_global(w, "\t* IPv4: ", &n.global4);
-    write_global(w, "\t* IPv6: ", &n.global6);
-    ml_write_str(w, "\t* MappingVariesByDestIP: ");
-    ml_write_str(w, !n.mapping_varies_known ? "\n" : n.mapping_varies ? "true\n" : "false\n");
-    char code[16];
-    ml_daemon_region_code(d, n.home_region, code);
-    ml_write_str(w, "\t* Nearest DERP: ");
-    ml_write_str(w, code[0] ? code : "unknown (no response to latency probes)");
-    ml_write_str(w, "\n\t* DERP latency:\n");
     for (size_t i = 0; i < ml_get_region_count(d->engine); i++) {
         ml_region_info r;
-        if (ml_get_region(d->engine, i, &r) != ML_OK) {
-            continue;
+        if (ml_get_region(d->engine, i, &r) == ML_OK) {
+            has_latency = has_latency || r.latency != 0;
+            home = r.is_home ? r : home;
         }
-        ml_write_str(w, "\t\t- ");
-        size_t start = w->len;
-        ml_write_str(w, r.code);
-        ml_write_str(w, ": ");
-        if (r.latency != 0) {
-            ml_write_duration_ms(w, r.latency);
-        }
-        pad(w, start, 14);
-        ml_write_str(w, "(");
-        ml_write_str(w, r.name);
-        ml_write_str(w, r.is_connected ? "), connected\n" : ")\n");
     }
+    ml_write_str(w, "\nReport:\n\t* Time: ");
+    write_time(w);
+    ml_write_str(w, n.udp ? "\n\t* UDP: true\n\t* IPv4: " : "\n\t* UDP: false\n\t* IPv4: ");
+    if (ml_addr_is_set(&n.global4)) {
+        ml_write_str(w, "yes, ");
+        ml_write_addr(w, &n.global4);
+    } else {
+        ml_write_str(w, "(no addr found)");
+    }
+    ml_write_str(w, "\n\t* IPv6: ");
+    if (ml_addr_is_set(&n.global6)) {
+        ml_write_str(w, "yes, ");
+        ml_write_addr(w, &n.global6);
+    } else {
+        ml_write_str(w, n.ip6 ? "(no addr found)" : n.os_has_ip6 ? "no, but OS has support" : "no, unavailable in OS");
+    }
+    ml_write_str(w, "\n\t* MappingVariesByDestIP: ");
+    ml_write_str(w, !n.mapping_varies_known ? "" : n.mapping_varies ? "true" : "false");
+    ml_write_str(w, "\n\t* PortMapping: \n"); /* none was asked for: what the official tool prints then */
+    if (!has_latency) {
+        ml_write_str(w, "\t* Nearest DERP: unknown (no response to latency probes)\n");
+        return;
+    }
+    if (home.id != 0) {
+        nearest = home.name[0] ? home.name : home.code;
+    }
+    ml_write_str(w, "\t* Nearest DERP: ");
+    ml_write_str(w, nearest);
+    ml_write_str(w, "\n\t* DERP latency:\n");
+    write_regions(d, w);
 }
 
 void ml_text_whois(struct ml_daemon *d, const ml_peer_info *p, struct ml_writer *w)

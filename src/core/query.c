@@ -150,6 +150,8 @@ void ml_get_netcheck(const ml_engine *ml, ml_netcheck_info *out)
     out->udp = r->udp;
     out->global4 = r->facts.global4;
     out->global6 = r->facts.global6;
+    out->ip6 = r->ip6;
+    out->os_has_ip6 = r->os_has_ip6;
     out->mapping_varies_known = r->mapping_varies != ML_TRI_UNKNOWN;
     out->mapping_varies = r->mapping_varies == ML_TRI_TRUE;
     out->home_region = ml->derp.home;
