@@ -32,8 +32,9 @@ demo: ## A whole tailnet on this machine, for a minute
 bench: all ## Ratios against wireguard-go, boringtun and tailscaled
 	tests/bench/run.sh
 
-footprint: all ## Measure memory and size; writes docs/footprint.md and the table of the README
+footprint: all ## Measure memory and size, here and on the emulated board; writes docs/footprint*.md and the README's table
 	tools/footprint.py --build $(BUILD)
+	tools/footprint_board.py
 
 conformance: ## Regenerate docs/conformance.md from the names of the tests
 	tools/conformance.py
