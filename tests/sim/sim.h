@@ -142,7 +142,7 @@ struct sim_event {
     uint64_t seq;
     enum sim_event_type type;
     int nat;
-    unsigned node;
+    unsigned node, subject;
     uint32_t stream, serial;
     ml_stream_id id;
     ml_close_reason why;

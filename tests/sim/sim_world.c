@@ -349,34 +349,32 @@ static void control_sync(struct sim *w, unsigned i)
     if (w->is_control_down) {
         return;
     }
-    struct ml_node_patch p = {.id = 100 + i,
-                              .fields = ML_PATCH_ENDPOINTS | ML_PATCH_DISCO | ML_PATCH_REGION,
-                              .region = n->told.home_region,
-                              .disco = n->told.disco};
-    p.endpoint_count = n->told.endpoint_count < ML_NODE_ENDPOINTS ? n->told.endpoint_count : ML_NODE_ENDPOINTS;
-    memcpy(p.endpoints, n->told.endpoints, p.endpoint_count * sizeof p.endpoints[0]);
     for (unsigned k = 0; k < w->count; k++) {
         if (k == i || n->is_hidden) {
             continue;
         }
         struct sim_event *ev = sim_push(w, w->now + w->control_delay + sim_below(w, 50000), SIM_EV_PATCH);
         ev->node = k;
-        ev->len = sizeof p;
-        ev->data = malloc(sizeof p);
-        if (!ev->data) {
-            abort();
-        }
-        memcpy(ev->data, &p, sizeof p);
+        ev->subject = i;
     }
 }
 
 static void take_patch(struct sim *w, const struct sim_event *ev)
 {
-    struct ml_node_patch p;
-    if (!w->n[ev->node].ml || w->n[ev->node].is_suspended) {
+    const struct sim_node *n = &w->n[ev->subject];
+    if (w->n[ev->node].is_suspended || w->is_control_down) { /* it gets the netmap when it is back */
+        struct sim_event *later = sim_push(w, w->now + ML_SEC(1), SIM_EV_PATCH);
+        later->node = ev->node;
+        later->subject = ev->subject;
         return;
     }
-    memcpy(&p, ev->data, sizeof p);
+    /* As things are now: what control sends never overtakes itself. */
+    struct ml_node_patch p = {.id = 100 + ev->subject,
+                              .fields = ML_PATCH_ENDPOINTS | ML_PATCH_DISCO | ML_PATCH_REGION,
+                              .region = n->told.home_region,
+                              .disco = n->told.disco};
+    p.endpoint_count = n->told.endpoint_count < ML_NODE_ENDPOINTS ? n->told.endpoint_count : ML_NODE_ENDPOINTS;
+    memcpy(p.endpoints, n->told.endpoints, p.endpoint_count * sizeof p.endpoints[0]);
     delta(w, ev->node, &(struct ml_delta){.type = ML_DELTA_BEGIN});
     delta(w, ev->node, &(struct ml_delta){.type = ML_DELTA_PEER_PATCH, .patch = &p});
     delta(w, ev->node, &(struct ml_delta){.type = ML_DELTA_END});
