@@ -354,6 +354,8 @@ static ml_err open_engine(ml_port *p, const ml_port_config *cfg, char *why, size
     ec.memory_is_zero = true;
     ec.max_derp = ec.max_derp ? ec.max_derp : CONFIG_MICROLINK_MAX_DERP;
     ec.max_sessions = ec.max_sessions ? ec.max_sessions : CONFIG_MICROLINK_MAX_SESSIONS;
+    ec.max_regions = ec.max_regions ? ec.max_regions : CONFIG_MICROLINK_MAX_REGIONS;
+    ec.out_queue_bytes = ec.out_queue_bytes ? ec.out_queue_bytes : CONFIG_MICROLINK_OUT_QUEUE_BYTES;
     if (ec.max_peers != 0 && ec.max_sessions > ec.max_peers) {
         ec.max_sessions = ec.max_peers;
     }
