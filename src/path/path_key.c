@@ -17,7 +17,11 @@ static bool may_derive(struct ml_path *p, ml_time now)
         p->derive_at = now;
         p->derive_count = 0;
     }
-    return p->derive_count++ < DERIVE_MAX;
+    if (p->derive_count >= DERIVE_MAX) {
+        return false;
+    }
+    p->derive_count++;
+    return true;
 }
 
 static struct ml_path_key *least_used(struct ml_path *p)

@@ -291,6 +291,11 @@ static void curve_operations_for_peers_without_a_slot_are_limited(void **state)
         drain(&w);
     }
     assert_int_equal(limited, 20);
+    for (int i = 0; i < 600; i++) { /* however many more come within the second */
+        struct ml_disco_msg m = {.type = ML_DISCO_PING, .tx = {1}};
+        deliver(&w, &many[20 + i % 20], "203.0.113.9:9", 0, NULL, &m);
+        assert_int_equal(w.drop, ML_DROP_DISCO_LIMITED);
+    }
     w.now += ML_SEC(1);
     struct ml_disco_msg m = {.type = ML_DISCO_PING, .tx = {2}};
     deliver(&w, &many[39], "203.0.113.9:9", 0, NULL, &m);
