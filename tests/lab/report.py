@@ -5,10 +5,16 @@
 
 SPDX-License-Identifier: MIT
 """
+import datetime
 import json
+import os
 import pathlib
+import platform
+import re
 import sys
 from html import escape
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 COMBINATIONS = ("oo", "om", "mo", "mm")
 NAMES = {"oo": "official to official", "om": "official to ours", "mo": "ours to official", "mm": "ours to ours"}
@@ -89,9 +95,10 @@ def matrix_summary(matrix):
             soon = 100 * sum(t < 1000 for t in times) / len(times)
             shares.append(f"| {NAMES[by]} | {len(times)} | {seconds(median(times))} | {soon:.0f} % | {seconds(max(times))} |")
     return [
-        f"{pairs} combinations have a node of ours and kinds that are direct between official nodes in every try. {pairs - missing} of them are "
-        f"direct in every try, {below} within a second (before the second ping of one a second). {later} are direct later than official-official "
-        "by more than 0.2 s, the time of two pings, which is how exact the figures are.",
+        f"{pairs} combinations have a node of ours and kinds that are direct between official nodes in every try. "
+        f"{pairs - missing} of them are direct in every try, {below} within a second (before the second ping of one a second). "
+        f"{later} are direct later than official-official by more than 0.2 s, the time of two pings, which is how exact the "
+        "figures are.",
         "",
         "All tries that became direct, together:",
         "",
@@ -123,11 +130,12 @@ def picture(matrix):
     quad_w, quad_h, gap = 46, 24, 2
     cell_w, cell_h, left, top = 2 * quad_w + 10, 2 * quad_h + 10, 92, 64
     width, height = left + cell_w * len(kinds) + 12, top + cell_h * len(kinds) + 128
+    tries = "1 try" if matrix["Tries"] == 1 else f'{matrix["Tries"]} tries'
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         'font-family="system-ui, Helvetica, Arial, sans-serif" font-size="12">',
         f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
-        f'<text x="12" y="24" font-size="16" fill="#1c2733">Seconds from the first packet to a direct path (median of {matrix["Tries"]} {"try" if matrix["Tries"] == 1 else "tries"})</text>',
+        f'<text x="12" y="24" font-size="16" fill="#1c2733">Seconds from the first packet to a direct path (median, {tries})</text>',
         f'<text x="12" y="{top - 10}" fill="#5f6b7a">from \\ to</text>',
     ]
 
@@ -138,7 +146,8 @@ def picture(matrix):
         back, front = colour(pair)
         label = figure(pair).split(" ")[0]
         title = f"{pair['From']} to {pair['To']}, {NAMES[pair['By']]}: {figure(pair)}"
-        out.append(f'<g><title>{escape(title)}</title><rect x="{x}" y="{y}" width="{quad_w}" height="{quad_h}" rx="3" fill="{back}"/>')
+        out.append(f"<g><title>{escape(title)}</title>")
+        out.append(f'<rect x="{x}" y="{y}" width="{quad_w}" height="{quad_h}" rx="3" fill="{back}"/>')
         text(x + quad_w / 2, y + 16, label, front)
         out.append("</g>")
 
@@ -180,7 +189,10 @@ def round_figures(values):
 
 
 def silence_table(rows):
-    lines = ["| after | official: silence, s | ours: silence, s | official: direct again, s | ours: direct again, s |", "|---|---|---|---|---|"]
+    lines = [
+        "| after | official: silence, s | ours: silence, s | official: direct again, s | ours: direct again, s |",
+        "|---|---|---|---|---|",
+    ]
     for row in rows:
         cols = [row["Event"], round_figures(row["Official"]), round_figures(row["Ours"])]
         for name in ("OfficialDirect", "OursDirect"):
@@ -192,21 +204,32 @@ def silence_table(rows):
 
 
 def idle_table(rows):
-    lines = ["| node | packets a minute | bytes a minute | first ping to it, ms | first ping of a new process, ms |", "|---|---|---|---|---|"]
+    lines = [
+        "| node | packets a minute | bytes a minute | first ping to it, ms | first ping of a new process, ms |",
+        "|---|---|---|---|---|",
+    ]
     names = {"ts-idle": "tailscaled", "ml-idle": "microlink"}
     for row in rows:
         lines.append(f"| {names.get(row['Node'], row['Node'])} | {row['PacketsPerMinute']:.1f} | {row['BytesPerMinute']:.0f} | "
                      f"{row['FirstTo']} | {row['FirstFrom']} |")
     ratio = rows[1]["BytesPerMinute"] / rows[0]["BytesPerMinute"]
-    return lines + ["", f"Counted over {rows[0]['Seconds']} s on the link of the node, both directions, all protocols; bytes: {ratio:.2f} of tailscaled's."]
+    counted = f"Counted over {rows[0]['Seconds']} s on the link of the node, both directions, all protocols"
+    return lines + ["", f"{counted}; bytes: {ratio:.2f} of tailscaled's."]
 
 
-def document(data):
+def official_version():
+    module = (ROOT / "tests/interop/go.mod").read_text()
+    return re.search(r"tailscale\.com (v\S+)", module).group(1)
+
+
+def document(data, measured):
     lines = [
         "# Paths through NATs, beside the official node",
         "",
         "Generated by `tests/lab/run.sh`; do not edit. Each figure of ours has the official node's beside it, from the same run: the same",
         "routers, relays and control server on one machine, at the same time (`tests/interop/lab`).",
+        "",
+        f"Measured {measured:%Y-%m-%d} beside tailscale {official_version()}, Linux {platform.release().split('-')[0]}, {os.cpu_count()} CPUs.",
         "",
     ]
     matrix = data.get("matrix")
@@ -215,42 +238,48 @@ def document(data):
         lines += [f"- **{k}**: {KINDS.get(k, k)}" for k in matrix["Kinds"]]
         lines += [
             "",
-            f"Seconds, median of {matrix['Tries']} tries, {matrix['Link']}. In each cell: official to official · **official to ours** · **ours to",
-            "official** · **ours to ours**; the row is the side that sends the first packet. All nodes have just been started and all mappings",
-            f"forgotten before a try; a ping of ten a second runs for {matrix['Window']} s, and a path is direct once its data comes over UDP at both ends.",
+            f"Seconds, median of {matrix['Tries']} tries, {matrix['Link']}. In each cell: official to official · **official to ours** ·",
+            "**ours to official** · **ours to ours**; the row is the side that sends the first packet. All nodes have just been started and all",
+            f"mappings forgotten before a try; a ping of ten a second runs for {matrix['Window']} s, and a path is direct once its data comes over",
+            "UDP at both ends. In brackets: tries that were direct, when not all were.",
             "",
         ]
         lines += matrix_table(matrix) + [""] + matrix_summary(matrix) + [""]
     bad = data.get("matrix-bad-links")
     if bad:
-        lines += ["## The same on bad links", "", f"{bad['Tries']} tries, {bad['Link']} at the outer link of each site, in each direction.", ""]
+        lines += ["## The same on bad links", ""]
+        lines += [f"{bad['Tries']} tries, {bad['Link']} at the outer link of each site, in each direction.", ""]
         lines += matrix_table(bad) + [""] + matrix_summary(bad) + [""]
     silence = data.get("silence")
     if silence:
         lines += [
             "## Longest silence after a change",
             "",
-            "A ping of ten a second between the node and an official peer; the longest time without an answer in the 15 s after the event, and",
-            f"when data came directly again. {len(silence[0]['Official'])} rounds: median (least–most). Each event meets both nodes at once.",
+            "A ping of ten a second between the node and an official peer; the longest time without an answer in the 15 s after the event,",
+            f"and when data came directly again. {len(silence[0]['Official'])} rounds: median (least–most). Each event meets both nodes at once.",
             "",
         ]
         lines += silence_table(silence) + [""]
     idle = data.get("idle")
     if idle:
-        lines += ["## Idle", "", "A node without traffic, from a minute after its last ping; two regions, two peers.", ""]
+        lines += ["## Idle", ""]
+        lines += ["A node without traffic, from a minute after its last ping; two regions, two peers.", ""]
         lines += idle_table(idle) + [""]
     return "\n".join(lines)
 
 
 def main():
     folder = pathlib.Path(sys.argv[1])
-    docs = pathlib.Path(sys.argv[2]) if len(sys.argv) > 2 else pathlib.Path(__file__).resolve().parents[2] / "docs"
+    docs = pathlib.Path(sys.argv[2]) if len(sys.argv) > 2 else ROOT / "docs"
     # Go writes an empty list as null.
-    data = {p.stem: json.loads(p.read_text(), object_hook=lambda o: {k: [] if v is None else v for k, v in o.items()}) for p in folder.glob("*.json")}
+    filled = lambda o: {k: [] if v is None else v for k, v in o.items()}
+    files = list(folder.glob("*.json"))
+    data = {p.stem: json.loads(p.read_text(), object_hook=filled) for p in files}
     if not data:
         sys.exit("report: no results in " + str(folder))
     docs.mkdir(exist_ok=True)
-    (docs / "nat-matrix.md").write_text(document(data))
+    measured = datetime.date.fromtimestamp(max(p.stat().st_mtime for p in files))
+    (docs / "nat-matrix.md").write_text(document(data, measured))
     if "matrix" in data:
         (docs / "nat-matrix.svg").write_text(picture(data["matrix"]))
 

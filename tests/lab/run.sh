@@ -22,8 +22,8 @@ fi
 out=$PWD/.cache/lab
 mkdir -p "$out"
 export LAB_OUT=$out LAB_TRIES=${LAB_TRIES:-3} LAB_ROUNDS=${LAB_ROUNDS:-3}
+only=${LAB_ONLY:-^Test(Matrix|MatrixOnBadLinks|Silence|Idle)\$}
 status=0
-(cd tests/interop && go test -tags lab -count=1 -timeout 90m ./lab -run "${LAB_ONLY:-Matrix$|BadLinks$|Silence$|Idle$}" -v) 2>&1 | tee "$out/log" ||
-    status=$?
+(cd tests/interop && go test -tags lab -count=1 -timeout 90m ./lab -run "$only" -v) 2>&1 | tee "$out/log" || status=$?
 tests/lab/report.py "$out"
 exit "$status"

@@ -104,7 +104,9 @@ func (s *Sites) dualStack(name string) *Host {
 	h := r.Host(name)
 	n := len(s.v6) + 1
 	r.ns.must(tb, "sh", "-ec", fmt.Sprintf(`
-sysctl -qw net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.wan0.disable_ipv6=0 net.ipv6.conf.lan0.disable_ipv6=0 net.ipv6.conf.all.forwarding=1
+cd /proc/sys/net/ipv6/conf
+for i in all wan0 lan0; do echo 0 >$i/disable_ipv6; done
+echo 1 >all/forwarding
 ip addr add 2001:db8:77::%[1]x/64 dev wan0 nodad
 ip addr add 2001:db8:%[1]x::1/64 dev lan0 nodad`, n))
 	h.ns.must(tb, "sh", "-ec", fmt.Sprintf(`
@@ -212,7 +214,7 @@ func (n ns) flush(tb testing.TB) {
 		}
 		defer unix.Close(fd)
 		// nlmsghdr (length, type, flags, sequence, port), then nfgenmsg (family 0 for all, version 0, resource 0).
-		msg := []byte{20, 0, 0, 0, ctDelete & 0xff, ctDelete >> 8, unix.NLM_F_REQUEST | unix.NLM_F_ACK, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+		msg := []byte{20, 0, 0, 0, ctDelete & 0xff, ctDelete >> 8, unix.NLM_F_REQUEST | unix.NLM_F_ACK, 0, 1, 19: 0}
 		if err := unix.Sendto(fd, msg, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 			return err
 		}

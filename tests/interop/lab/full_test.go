@@ -25,7 +25,8 @@ func TestMatrix(t *testing.T) {
 // On bad links the times of one pair scatter, so what is compared is all pairs of one combination together: how many tries
 // became direct and stayed so, and the median time of those.
 func TestMatrixOnBadLinks(t *testing.T) {
-	link := &harness.Link{Delay: 40 * time.Millisecond, Jitter: 10 * time.Millisecond, Loss: 0.05, Reorder: 0.05, Seed: uint64(envInt("LAB_SEED", 1))}
+	link := &harness.Link{Delay: 40 * time.Millisecond, Jitter: 10 * time.Millisecond, Loss: 0.05, Reorder: 0.05,
+		Seed: uint64(envInt("LAB_SEED", 1))}
 	kinds := []harness.Kind{harness.KindNone, harness.KindEasy, harness.KindHard, harness.KindCGNAT}
 	t.Logf("seed %d", link.Seed)
 	m := runMatrix(t, kinds, envInt("LAB_TRIES", 3), time.Duration(envInt("LAB_WINDOW", 12)+8)*time.Second, link)
@@ -39,7 +40,8 @@ func TestMatrixOnBadLinks(t *testing.T) {
 	}
 	official := times["oo"]
 	for _, by := range combinations {
-		fmt.Printf("bad links, %s: %d tries became direct, median %d ms, worst %d ms\n", by, len(times[by]), median(times[by]), slices.Max(append(times[by], 0)))
+		fmt.Printf("bad links, %s: %d tries became direct, median %d ms, worst %d ms\n", by, len(times[by]), median(times[by]),
+			slices.Max(append(times[by], 0)))
 		if len(times[by])*100 < len(official)*95 {
 			t.Errorf("%s: %d tries became direct, official-official %d", by, len(times[by]), len(official))
 		}

@@ -31,7 +31,8 @@ type Idle struct {
 func TestIdle(t *testing.T) {
 	lab := harness.New(t, harness.Options{})
 	// Behind a router of its own each, so that neither is charged for what the other says to the whole network.
-	hosts := []*harness.Host{lab.Router(harness.NATEasy).Host("ts-idle"), lab.Router(harness.NATEasy).Host("ml-idle"), lab.Host("peer")}
+	hosts := []*harness.Host{lab.Router(harness.NATEasy).Host("ts-idle"), lab.Router(harness.NATEasy).Host("ml-idle"),
+		lab.Host("peer")}
 	nodes := join(t, lab, hosts, func(name string) bool { return name != "ml-idle" })
 	peer := nodes["peer"]
 	waitReady(t, []*harness.Node{nodes["ts-idle"], nodes["ml-idle"], peer})

@@ -41,7 +41,8 @@ var pingID uint16
 func newPinger(t *testing.T, from *harness.Host, to string, size int) *pinger {
 	t.Helper()
 	pingID++
-	p := &pinger{to: &net.IPAddr{IP: net.ParseIP(to)}, id: pingID, size: size, stop: make(chan struct{}), answered: map[uint16]time.Time{}}
+	p := &pinger{to: &net.IPAddr{IP: net.ParseIP(to)}, id: pingID, size: size, stop: make(chan struct{}),
+		answered: map[uint16]time.Time{}}
 	err := from.Do(func() (err error) {
 		p.conn, err = net.ListenPacket("ip4:icmp", "0.0.0.0")
 		return err

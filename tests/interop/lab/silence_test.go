@@ -21,7 +21,10 @@ type Silence struct {
 	OfficialDirect, OursDirect []int `json:",omitempty"`
 }
 
-const watched = 15 * time.Second // After each event.
+const (
+	watched         = 15 * time.Second // After each event.
+	relaysRestarted = "the relays restarted, 1 s down"
+)
 
 // couple is a node and the official peer it talks to.
 type couple struct {
@@ -62,7 +65,9 @@ func TestSilence(t *testing.T) {
 	waitReady(t, all)
 	pair := func(name string) *couple { return &couple{node: nodes[name], peer: nodes["peer-of-"+name]} }
 	type both struct{ ts, ml *couple }
-	open, nat, hard := both{pair("ts-open"), pair("ml-open")}, both{pair("ts-nat"), pair("ml-nat")}, both{pair("ts-hard"), pair("ml-hard")}
+	open := both{pair("ts-open"), pair("ml-open")}
+	nat := both{pair("ts-nat"), pair("ml-nat")}
+	hard := both{pair("ts-hard"), pair("ml-hard")}
 	for _, b := range []both{open, nat, hard} {
 		b.ts.begin(t, sizeOf(0))
 		b.ml.begin(t, sizeOf(0))
@@ -137,7 +142,7 @@ func TestSilence(t *testing.T) {
 			for _, d := range lab.Derpers {
 				d.Start()
 			}
-		}, []event{{"the relays restarted, 1 s down", hard}}, false)
+		}, []event{{relaysRestarted, hard}}, false)
 		watch(func() {
 			lab.Headscale.Stop()
 			time.Sleep(5 * time.Second)
@@ -146,9 +151,15 @@ func TestSilence(t *testing.T) {
 	}
 	fmt.Printf("%-40s%20s%20s   direct again: official, ours (ms)\n", "longest silence (ms) after", "official", "ours")
 	for _, row := range order {
-		fmt.Printf("%-40s%20s%20s   %v %v\n", row.Event, fmt.Sprint(row.Official), fmt.Sprint(row.Ours), row.OfficialDirect, row.OursDirect)
-		// A process that is scheduled late costs both sides some; more than that is a difference between the nodes.
-		if ours, theirs := median(row.Ours), median(row.Official); ours > theirs+500 {
+		fmt.Printf("%-40s%20s%20s   %v %v\n", row.Event, fmt.Sprint(row.Official), fmt.Sprint(row.Ours), row.OfficialDirect,
+			row.OursDirect)
+		// A process that is scheduled late costs both sides some; more than that is a difference between the nodes. Both wait
+		// for a random time before they dial a lost relay again.
+		slack := 500
+		if row.Event == relaysRestarted {
+			slack = 1500
+		}
+		if ours, theirs := median(row.Ours), median(row.Official); ours > theirs+slack {
 			t.Errorf("%s: silence of %d ms, beside %d ms of the official node", row.Event, ours, theirs)
 		}
 	}
