@@ -96,16 +96,21 @@ static void on_overlay_datagram(void *ctx, const ml_addr *from, const uint8_t *d
 static void assign_addrs(struct ml_daemon *d)
 {
     ml_self_info s;
+    char why[200] = "";
     ml_get_self(d->engine, &s);
     if (d->netif != NULL) {
         ml_netif_set_addrs(d->netif, &s.ip4, &s.ip6);
-        return;
+    } else {
+        if (ml_tun_set_addrs(&d->tun, &s.ip4, &s.ip6, why, sizeof why) != ML_OK) {
+            snprintf(d->problem, sizeof d->problem, "%s", why);
+        }
+        if (why[0]) {
+            say(d, ML_LOG_WARN, why);
+        }
+        s.ip4 = d->tun.ip4;
+        s.ip6 = d->tun.ip6;
     }
-    char why[200] = "";
-    if (ml_tun_set_addrs(&d->tun, &s.ip4, &s.ip6, why, sizeof why) != ML_OK) {
-        snprintf(d->problem, sizeof d->problem, "%s", why);
-    }
-    if (why[0]) {
+    if (!ml_peerapi_serve(&d->peerapi, &s.ip4, &s.ip6, why, sizeof why)) {
         say(d, ML_LOG_WARN, why);
     }
 }
@@ -277,6 +282,8 @@ static int run_loop(struct ml_daemon *d)
     while (!d->quit) {
         ml_time now = ml_sys_now();
         ml_time until = d->netif ? ml_netif_deadline(d->netif, now) : ML_NEVER;
+        ml_time peerapi = ml_peerapi_deadline(&d->peerapi);
+        until = peerapi < until ? peerapi : until;
         if (ml_port_step(d->port, until) != ML_OK) {
             fprintf(stderr, "microlink: the UDP sockets were lost and cannot be opened again\n");
             return 1;
@@ -284,6 +291,7 @@ static int run_loop(struct ml_daemon *d)
         if (d->netif != NULL) {
             ml_netif_on_time(d->netif);
         }
+        ml_peerapi_on_time(&d->peerapi, ml_sys_now());
         if (d->rebind) {
             d->rebind = false;
             say(d, ML_LOG_INFO, "rebinding as asked");
@@ -314,6 +322,7 @@ int ml_daemon_run(struct ml_options *opt)
     d->http.request = ml_localapi_request;
     d->http.abandoned = ml_localapi_abandoned;
     if (open_port(d, opt) && open_overlay(d)) {
+        ml_peerapi_init(&d->peerapi, d->engine, ml_port_loop(d->port), d->netif, d->tun.name);
         assign_addrs(d);
         if (!catch_signals(d)) {
             fprintf(stderr, "microlink: no descriptors for signals\n");
@@ -327,6 +336,7 @@ int ml_daemon_run(struct ml_options *opt)
         }
     }
     ml_relay_close_all(d);
+    ml_peerapi_close(&d->peerapi);
     ml_http_close(&d->http);
     ml_netif_free(d->netif);
     ml_tun_close(&d->tun);

@@ -12,6 +12,7 @@
 #include "http_server.h"
 #include "netif_lwip.h"
 #include "options.h"
+#include "peerapi.h"
 #include "posix_port.h"
 #include "tun.h"
 
@@ -30,6 +31,7 @@ struct ml_daemon {
     int tun_slot;
     struct ml_netif *netif; /**< NULL in TUN mode. */
     struct ml_http_server http;
+    struct ml_peerapi peerapi;
     int signal_fd[2];
     bool quit, rebind;
     bool want_running;      /**< Not `down`. */

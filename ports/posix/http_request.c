@@ -124,6 +124,20 @@ static bool parse_header(const char *line, size_t len, struct ml_http_request *r
         r->expects_100 = has_token(v, n, "100-continue");
         return true;
     }
+    if (is(line, name_len, "host")) {
+        if (r->has_host) {
+            return false; /* RFC 9112 3.2 */
+        }
+        r->has_host = true;
+        if (!copy(r->host, sizeof r->host, v, n)) {
+            r->host[0] = 0;
+        }
+        return true;
+    }
+    if (is(line, name_len, "origin") || is(line, name_len, "referer")) {
+        r->is_from_page = true;
+        return true;
+    }
     if (is(line, name_len, "upgrade")) {
         return copy(r->upgrade, sizeof r->upgrade, v, n);
     }

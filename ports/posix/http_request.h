@@ -1,6 +1,6 @@
 /*
- * Reading HTTP/1.1 requests of the control socket: request line, the few headers that matter, query parameters. Pure
- * functions over a buffer; RFC 9112 as far as a client on the same machine needs it.
+ * Reading HTTP/1.1 requests of the control socket and the PeerAPI: request line, the few headers that matter, query
+ * parameters. Pure functions over a buffer; RFC 9112 as far as those clients need it.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -24,11 +24,14 @@ enum ml_http_parse {
 
 struct ml_http_request {
     char method[8];
-    char path[96];        /**< Without the query. */
-    char query[768];      /**< Behind '?', undecoded; "" if none. */
-    bool keep_alive;      /**< HTTP/1.1 without "Connection: close". */
-    bool expects_100;     /**< "Expect: 100-continue" */
-    char upgrade[16];     /**< Upgrade header. */
+    char path[96];    /**< Without the query. */
+    char query[768];  /**< Behind '?', undecoded; "" if none. */
+    bool keep_alive;  /**< HTTP/1.1 without "Connection: close". */
+    bool expects_100; /**< "Expect: 100-continue" */
+    char upgrade[16]; /**< Upgrade header. */
+    char host[64];    /**< Host header; "" when absent, or longer than any name or address of this node. */
+    bool has_host;
+    bool is_from_page;    /**< Has an Origin or a Referer: a web page made the browser send it. */
     char dial_host[256];  /**< Dial-Host of a ts-dial request. */
     char dial_port[8];    /**< Dial-Port. */
     char dial_network[8]; /**< Dial-Network; "" means tcp. */

@@ -1,5 +1,5 @@
 /*
- * The control socket's HTTP server (see http_server.h).
+ * The HTTP server of the control socket and the PeerAPI (see http_server.h).
  *
  * A connection is in one of four phases: reading a request, waiting for its answer, sending, raw. Input is read in the
  * first and the last only, except that a hang-up while waiting is noticed. Pipelined requests are answered in order.
@@ -27,6 +27,7 @@ struct ml_http_conn {
     struct ml_http_server *server;
     size_t index;
     int fd, slot;
+    ml_time expires_at;
     enum phase phase;
     bool keep_alive, may_write, close_when_sent, client_finished, finish_told, in_handler;
     bool starved; /**< ml_http_raw_write() took less than there was: `writable` is owed. */
@@ -266,10 +267,19 @@ static bool take_request(struct ml_http_conn *c)
         refuse(c, 400);
         return true;
     case ML_HTTP_TOO_LARGE:
+        if (c->server->is_one_shot && c->req.head_len) {
+            break; /* Only the body is too long, and nobody reads it. */
+        }
         refuse(c, c->req.head_len ? 413 : 431);
         return true;
     case ML_HTTP_OK:
         break;
+    }
+    if (c->server->is_one_shot) {
+        c->keep_alive = false;
+        c->phase = WAITING;
+        c->server->request(c->server->ctx, c, &c->req, NULL);
+        return true;
     }
     size_t whole = c->req.head_len + c->req.body_len;
     if (c->in_len < whole) {
@@ -407,33 +417,73 @@ static bool peer_is_privileged(int fd)
 #endif
 }
 
-static void on_listen(void *ctx, short revents)
+/** Index of a free place, or the number of places. */
+static size_t free_place(const struct ml_http_server *s, size_t *places)
 {
-    (void)revents;
-    struct ml_http_server *s = ctx;
     size_t i = 0;
-    while (i < ML_HTTP_CONNS && s->conn[i] != NULL) {
+    *places = s->max_conns ? s->max_conns : ML_HTTP_CONNS;
+    while (i < *places && s->conn[i] != NULL) {
         i++;
     }
-    if (i == ML_HTTP_CONNS) {
-        accept_more(s, false);
-        return;
-    }
-    int fd = accept(s->fd, NULL, NULL);
-    if (fd < 0) {
-        return;
-    }
-    struct ml_http_conn *c = calloc(1, sizeof *c);
+    return i;
+}
+
+static struct ml_http_conn *adopt(struct ml_http_server *s, int fd)
+{
+    size_t places, i = free_place(s, &places);
+    struct ml_http_conn *c = i < places ? calloc(1, sizeof *c) : NULL;
     if (c == NULL || ml_sys_prepare_fd(fd) != 0 || (c->slot = ml_loop_add(s->loop, fd, POLLIN, on_conn, c)) < 0) {
         free(c);
         close(fd);
-        return;
+        return NULL;
     }
     c->server = s;
     c->index = i;
     c->fd = fd;
-    c->may_write = peer_is_privileged(fd);
+    c->expires_at = s->conn_limit ? ml_sys_now() + s->conn_limit : ML_NEVER;
     s->conn[i] = c;
+    return c;
+}
+
+bool ml_http_adopt(struct ml_http_server *s, int fd)
+{
+    return adopt(s, fd) != NULL;
+}
+
+static void on_listen(void *ctx, short revents)
+{
+    (void)revents;
+    struct ml_http_server *s = ctx;
+    size_t places;
+    if (free_place(s, &places) == places) {
+        accept_more(s, false);
+        return;
+    }
+    int fd = accept(s->fd, NULL, NULL);
+    struct ml_http_conn *c = fd < 0 ? NULL : adopt(s, fd);
+    if (c != NULL) {
+        c->may_write = peer_is_privileged(fd);
+    }
+}
+
+ml_time ml_http_deadline(const struct ml_http_server *s)
+{
+    ml_time at = ML_NEVER;
+    for (size_t i = 0; i < ML_HTTP_CONNS; i++) {
+        if (s->conn[i] != NULL && s->conn[i]->expires_at < at) {
+            at = s->conn[i]->expires_at;
+        }
+    }
+    return at;
+}
+
+void ml_http_on_time(struct ml_http_server *s, ml_time now)
+{
+    for (size_t i = 0; i < ML_HTTP_CONNS; i++) {
+        if (s->conn[i] != NULL && now >= s->conn[i]->expires_at) {
+            lose(s->conn[i]);
+        }
+    }
 }
 
 bool ml_http_may_write(const struct ml_http_conn *c)
@@ -494,18 +544,23 @@ bool ml_http_listen(struct ml_http_server *s, struct ml_loop *loop, const char *
     return true;
 }
 
+void ml_http_open(struct ml_http_server *s, struct ml_loop *loop)
+{
+    s->loop = loop;
+    s->fd = s->slot = -1;
+}
+
 void ml_http_close(struct ml_http_server *s)
 {
-    if (s->fd < 0) {
-        return;
-    }
     for (size_t i = 0; i < ML_HTTP_CONNS; i++) {
         if (s->conn[i] != NULL) {
             drop(s->conn[i]);
         }
     }
-    ml_loop_remove(s->loop, s->slot);
-    close(s->fd);
-    unlink(s->path);
-    s->fd = -1;
+    if (s->fd >= 0) {
+        ml_loop_remove(s->loop, s->slot);
+        close(s->fd);
+        unlink(s->path);
+        s->fd = -1;
+    }
 }

@@ -19,6 +19,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/** Connections not accepted yet, and so not known to anybody who could count them. */
+#define LISTEN_BACKLOG 4
+
 struct ml_netif {
     struct netif netif;
     ml_netif_output_fn output;
@@ -26,6 +29,9 @@ struct ml_netif {
     struct udp_pcb *udp;
     ml_netif_udp_fn udp_fn;
     void *udp_ctx;
+    struct tcp_pcb *listener;
+    ml_netif_accept_fn accept_fn;
+    void *accept_ctx;
 };
 
 struct ml_netif_tcp {
@@ -139,6 +145,9 @@ void ml_netif_free(struct ml_netif *n)
     if (n != NULL) {
         if (n->udp != NULL) {
             udp_remove(n->udp);
+        }
+        if (n->listener != NULL) {
+            (void)tcp_close(n->listener);
         }
         netif_remove(&n->netif);
         free(n);
@@ -328,6 +337,67 @@ static void on_err(void *arg, err_t err)
     free(c);
 }
 
+static void attach(struct ml_netif_tcp *c, struct tcp_pcb *pcb)
+{
+    c->pcb = pcb;
+    tcp_arg(pcb, c);
+    tcp_recv(pcb, on_recv);
+    tcp_sent(pcb, on_sent);
+    tcp_err(pcb, on_err);
+}
+
+static void detach(struct tcp_pcb *pcb)
+{
+    tcp_arg(pcb, NULL);
+    tcp_recv(pcb, NULL);
+    tcp_sent(pcb, NULL);
+    tcp_err(pcb, NULL);
+}
+
+static err_t on_accept(void *arg, struct tcp_pcb *pcb, err_t err)
+{
+    struct ml_netif *n = arg;
+    if (err != ERR_OK || pcb == NULL) {
+        return ERR_VAL;
+    }
+    struct ml_netif_tcp *c = calloc(1, sizeof *c);
+    if (c != NULL) {
+        attach(c, pcb);
+        c->ev = n->accept_fn(n->accept_ctx, c, &c->ctx);
+    }
+    if (c == NULL || c->ev == NULL) {
+        detach(pcb);
+        tcp_abort(pcb);
+        free(c);
+        return ERR_ABRT;
+    }
+    return ERR_OK;
+}
+
+bool ml_netif_tcp_listen(struct ml_netif *n, uint16_t port, ml_netif_accept_fn fn, void *ctx)
+{
+    if (n->listener != NULL) {
+        (void)tcp_close(n->listener);
+        n->listener = NULL;
+    }
+    struct tcp_pcb *pcb = port ? tcp_new_ip_type(IPADDR_TYPE_ANY) : NULL;
+    if (pcb == NULL) {
+        return port == 0;
+    }
+    if (tcp_bind(pcb, IP_ANY_TYPE, port) == ERR_OK) {
+        n->listener = tcp_listen_with_backlog(pcb, LISTEN_BACKLOG); /* On success it has taken pcb's place. */
+    }
+    if (n->listener == NULL) {
+        tcp_abort(pcb);
+        return false;
+    }
+    n->accept_fn = fn;
+    n->accept_ctx = ctx;
+    tcp_arg(n->listener, n);
+    tcp_accept(n->listener, on_accept);
+    return true;
+}
+
 struct ml_netif_tcp *ml_netif_tcp_connect(struct ml_netif *n, const ml_addr *to, const struct ml_netif_tcp_events *ev,
                                           void *ctx)
 {
@@ -340,19 +410,15 @@ struct ml_netif_tcp *ml_netif_tcp_connect(struct ml_netif *n, const ml_addr *to,
     to_lwip(&a, &to->ip);
     c->ev = ev;
     c->ctx = ctx;
-    c->pcb = tcp_new_ip_type(IP_GET_TYPE(&a));
-    if (c->pcb == NULL) {
+    struct tcp_pcb *pcb = tcp_new_ip_type(IP_GET_TYPE(&a));
+    if (pcb == NULL) {
         free(c);
         return NULL;
     }
-    tcp_arg(c->pcb, c);
-    tcp_recv(c->pcb, on_recv);
-    tcp_sent(c->pcb, on_sent);
-    tcp_err(c->pcb, on_err);
-    if (tcp_connect(c->pcb, &a, to->port, on_connected) != ERR_OK) {
-        tcp_arg(c->pcb, NULL);
-        tcp_err(c->pcb, NULL);
-        tcp_abort(c->pcb);
+    attach(c, pcb);
+    if (tcp_connect(pcb, &a, to->port, on_connected) != ERR_OK) {
+        detach(pcb);
+        tcp_abort(pcb);
         free(c);
         return NULL;
     }
@@ -391,10 +457,7 @@ void ml_netif_tcp_close(struct ml_netif_tcp *c)
 {
     drop_held(c);
     if (c->pcb != NULL) {
-        tcp_arg(c->pcb, NULL);
-        tcp_recv(c->pcb, NULL);
-        tcp_sent(c->pcb, NULL);
-        tcp_err(c->pcb, NULL);
+        detach(c->pcb);
         if (tcp_close(c->pcb) != ERR_OK) {
             tcp_abort(c->pcb);
             c->aborted = true;

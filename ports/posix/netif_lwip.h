@@ -31,7 +31,7 @@ bool ml_netif_udp_bind(struct ml_netif *n, uint16_t port, ml_netif_udp_fn fn, vo
 /** @retval ML_ERR_NO_PATH  lwIP has no route or source address for it. @retval ML_ERR_STATE not bound */
 ml_err ml_netif_udp_send(struct ml_netif *n, const ml_addr *to, const uint8_t *data, size_t len);
 
-/* ---- TCP: connections we open ---- */
+/* ---- TCP: connections we open, and one port we listen on ---- */
 struct ml_netif_tcp;
 struct ml_netif_tcp_events {
     void (*opened)(void *ctx);
@@ -44,6 +44,13 @@ struct ml_netif_tcp_events {
 };
 struct ml_netif_tcp *ml_netif_tcp_connect(struct ml_netif *n, const ml_addr *to, const struct ml_netif_tcp_events *ev,
                                           void *ctx);
+/** @brief Who is told of an accepted connection (`opened` is not called), and what with. NULL refuses it: it is gone. */
+typedef const struct ml_netif_tcp_events *(*ml_netif_accept_fn)(void *ctx, struct ml_netif_tcp *c, void **conn_ctx);
+/**
+ * @brief Listen on @p port of every address; replaces the port listened on before, 0 ends it. Connections that are not
+ * accepted yet are bounded.
+ */
+bool ml_netif_tcp_listen(struct ml_netif *n, uint16_t port, ml_netif_accept_fn fn, void *ctx);
 /** @return bytes taken (copied), possibly 0. */
 size_t ml_netif_tcp_write(struct ml_netif_tcp *c, const uint8_t *buf, size_t len);
 /** @brief Offer the held-back data again. */

@@ -56,6 +56,12 @@ struct ml_netif_tcp *ml_netif_tcp_connect(struct ml_netif *n, const ml_addr *to,
     return NULL;
 }
 
+bool ml_netif_tcp_listen(struct ml_netif *n, uint16_t port, ml_netif_accept_fn fn, void *ctx)
+{
+    (void)n, (void)port, (void)fn, (void)ctx;
+    return false;
+}
+
 size_t ml_netif_tcp_write(struct ml_netif_tcp *c, const uint8_t *buf, size_t len)
 {
     (void)c, (void)buf, (void)len;

@@ -51,6 +51,7 @@
 #define TCP_SND_QUEUELEN               192
 #define MEMP_NUM_TCP_SEG               256
 #define TCP_QUEUE_OOSEQ                1
+#define TCP_LISTEN_BACKLOG             1
 #define LWIP_TCP_SACK_OUT              1
 #define LWIP_DISABLE_TCP_SANITY_CHECKS 1
 
