@@ -7,9 +7,9 @@
 
 #include "base/addr.h"
 #include "esp_idf_version.h"
-#include "esp_netif_net_stack.h"
 #include "freertos/FreeRTOS.h"
 #include "freertos/message_buffer.h"
+#include "lwip/esp_netif_net_stack.h"
 #include "lwip/netif.h"
 #include "lwip/pbuf.h"
 #include "lwip/tcpip.h"
