@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -185,6 +186,10 @@ func TestNodesOfOneTailnet(t *testing.T) {
 		if out := mlOpen.MustCLI(t, "netcheck"); !strings.Contains(out, "tst1") || !strings.Contains(out, "tst2") {
 			t.Errorf("netcheck: %q", out)
 		}
+		ours, theirs := reportLabels(mlOpen.MustCLI(t, "netcheck")), reportLabels(tsOpen.MustCLI(t, "netcheck"))
+		if ours != theirs {
+			t.Errorf("netcheck prints\n%s\nthe official tool\n%s", ours, theirs)
+		}
 	})
 	t.Run("nobody's daemon has ended", func(t *testing.T) {
 		for _, n := range all {
@@ -193,6 +198,23 @@ func TestNodesOfOneTailnet(t *testing.T) {
 			}
 		}
 	})
+}
+
+// reportLabels reduces what netcheck prints to the names of its fields and regions, in their order; regions that are
+// equally near may stand in any.
+func reportLabels(out string) string {
+	var fields, regions []string
+	for _, line := range strings.Split(out, "\n") {
+		name, _, found := strings.Cut(strings.TrimSpace(line), ":")
+		switch {
+		case found && strings.HasPrefix(line, "\t* "):
+			fields = append(fields, name)
+		case found && strings.HasPrefix(line, "\t\t- "):
+			regions = append(regions, name+line[strings.LastIndex(line, "("):])
+		}
+	}
+	slices.Sort(regions)
+	return strings.Join(append(fields, regions...), "\n")
 }
 
 func TestD35_TrafficMovesToTheRelayAndBack(t *testing.T) {
