@@ -29,7 +29,7 @@
 #define TAG "microlink"
 /** The wall clock is handed in again after this time: SNTP may have stepped it. */
 #define CLOCK_AGAIN ML_SEC(3600)
-/** While it was never set it is looked at this often. */
+/** While it was never set it is looked at after this time, then twice that, and so on: a device without SNTP sleeps too. */
 #define CLOCK_SOON ML_SEC(10)
 /** Lost sockets are made anew after this time. */
 #define RETRY ML_SEC(5)
@@ -50,10 +50,11 @@ struct ml_port {
     ml_port_storage storage;
     ml_log_fn log;
     void *log_ctx;
-    ml_time clock_at; /**< When the wall clock is due again. */
-    ml_time retry_at; /**< Sockets were lost; ML_NEVER otherwise. */
-    bool flushing;    /**< Callbacks of the sink may send; they must not start a second drain. */
-    bool waking;      /**< ml_wake_open() succeeded. */
+    ml_time clock_at;   /**< When the wall clock is due again. */
+    ml_time clock_wait; /**< How long it was waited for last, while it is not set. */
+    ml_time retry_at;   /**< Sockets were lost; ML_NEVER otherwise. */
+    bool flushing;      /**< Callbacks of the sink may send; they must not start a second drain. */
+    bool waking;        /**< ml_wake_open() succeeded. */
     uint8_t packet[ML_OVERLAY_MTU];
 };
 
@@ -285,7 +286,8 @@ void ml_port_rebind(ml_port *p)
 static void tell_clock(ml_port *p, ml_time now)
 {
     uint64_t ms = ml_sys_wall_ms();
-    p->clock_at = now + (ms ? CLOCK_AGAIN : CLOCK_SOON);
+    p->clock_wait = ms != 0 || p->clock_wait >= CLOCK_AGAIN / 2 ? CLOCK_AGAIN : p->clock_wait ? 2 * p->clock_wait : CLOCK_SOON;
+    p->clock_at = now + p->clock_wait;
     if (ms != 0) {
         ml_set_wall_clock(p->engine, now, ms);
     }

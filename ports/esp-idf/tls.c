@@ -2,7 +2,7 @@
  * TLS client streams (tls_mbedtls.h) by ESP-IDF's Mbed TLS, 3.x or 4.x, and its certificate bundle.
  *
  * Mbed TLS is called directly, not through esp-tls, for three reasons: esp-tls takes a connected socket only since ESP-IDF
- * 5.1, it cannot pin a certificate, and it does not tell why a chain was refused (decisions/0005). Only the TLS and X.509
+ * 5.1, it cannot pin a certificate, and it does not tell why a chain was refused (docs/decisions/0004). Only the TLS and X.509
  * interfaces are used, which 3.x and 4.x share; no primitive is.
  *
  * The handshake runs with verification "optional" and is judged here before one byte of application data moves, so a pin, an
