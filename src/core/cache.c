@@ -329,7 +329,6 @@ static void write_rules(struct ml_writer *w, const struct ml_engine *ml)
     if (!is_valid || w->bad) { /* fail closed: some of the rules would be a policy that nobody made */
         w->bad = false;
         w->len = at;
-        count = 0;
         ml_write_u8(w, 0);
     } else {
         w->p[at] = count;
