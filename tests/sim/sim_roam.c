@@ -104,7 +104,7 @@ unsigned sim_run_nat_loss(const struct sim_opts *o)
     for (unsigned p = 0; p < sizeof pairs / sizeof pairs[0]; p++) {
         struct talk k;
         char what[80];
-        talk_start(&k, "nat-loss", o, o->seed + p, pairs[p][0], pairs[p][1]);
+        talk_start(&k, "nat-loss", o, o->seed, pairs[p][0], pairs[p][1]);
         for (unsigned n = 0; n < k.w->nat_count; n++) {
             sim_nat_forget(k.w, (int)n);
         }
@@ -129,7 +129,7 @@ unsigned sim_run_rebind(const struct sim_opts *o)
     for (unsigned p = 0; p < sizeof ways / sizeof ways[0]; p++) {
         struct talk k;
         char what[96];
-        talk_start(&k, "rebind", o, o->seed + p, ways[p][0], ways[p][2]);
+        talk_start(&k, "rebind", o, o->seed, ways[p][0], ways[p][2]);
         sim_move(k.w, 0, ways[p][1]);
         sim_run(k.w, SETTLE);
         snprintf(what, sizeof what, "%s moves to %s, the other is %s", sim_kind_names[ways[p][0]], sim_kind_names[ways[p][1]],
@@ -226,7 +226,7 @@ unsigned sim_run_suspend(const struct sim_opts *o)
     for (unsigned p = 0; p < 2 * sizeof kinds / sizeof kinds[0]; p++) {
         bool is_told = p % 2;
         char what[80];
-        talk_start(&k, "suspend", o, o->seed + p, kinds[p / 2][0], kinds[p / 2][1]);
+        talk_start(&k, "suspend", o, o->seed, kinds[p / 2][0], kinds[p / 2][1]);
         k.w->n[0].is_suspended = true;
         sim_derp_cut(k.w, 0);
         sim_run(k.w, ML_SEC(3600));
