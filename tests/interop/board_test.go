@@ -109,3 +109,68 @@ func TestBoardJoinsAnswersPingsAndEchoes(t *testing.T) {
 		})
 	}
 }
+
+func TestBoardGoesDirectThroughANATAndSurvivesRestarts(t *testing.T) {
+	lab := harness.New(t, harness.Options{})
+	official := lab.Host("ts").Tailscaled(t, harness.NodeOptions{AuthKey: lab.Headscale.AuthKey(t)})
+	board := lab.Board(t, "board", harness.BoardOptions{Router: lab.Router(harness.NATEasy)})
+	ip := board.WaitRunning(t, 0, 60*time.Second)
+	official.WaitPeer(t, "board", 20*time.Second)
+	if via := boardPing(t, official, ip, "-c", "10", "--timeout", "5s"); len(via) > 0 && strings.HasPrefix(via[len(via)-1], "DERP") {
+		t.Errorf("not direct through a NAT: %v", via)
+	}
+	mark := board.Proc.Mark()
+	for _, d := range lab.Derpers {
+		d.Restart(t)
+	}
+	board.Proc.WaitLog(t, mark, "relay connected", 40*time.Second)
+	mark = board.Proc.Mark()
+	lab.Headscale.Restart(t)
+	board.Proc.WaitLog(t, mark, "control: connected", 60*time.Second)
+	boardPing(t, official, ip, "-c", "3", "--timeout", "5s")
+	boardEcho(t, official, ip, 16<<10)
+	reportBoard(t, board, "restarts")
+}
+
+func TestBoardIsReachedOverTheRelayAlone(t *testing.T) {
+	lab := harness.New(t, harness.Options{})
+	official := lab.Host("ts").Tailscaled(t, harness.NodeOptions{AuthKey: lab.Headscale.AuthKey(t)})
+	board := lab.Board(t, "board", harness.BoardOptions{Router: lab.Router(harness.NATUDPBlocked)})
+	ip := board.WaitRunning(t, 0, 60*time.Second)
+	official.WaitPeer(t, "board", 20*time.Second)
+	for _, via := range boardPing(t, official, ip, "-c", "3", "--timeout", "5s", "--until-direct=false") {
+		if !strings.HasPrefix(via, "DERP(tst") {
+			t.Errorf("via %s", via)
+		}
+	}
+	boardPing(t, official, ip, "-c", "1", "--timeout", "5s", "--icmp")
+	boardEcho(t, official, ip, 64<<10)
+	reportBoard(t, board, "relay-only")
+}
+
+func TestBoardDoesNotTrustARelayOfAnUnknownAuthority(t *testing.T) {
+	lab := harness.New(t, harness.Options{})
+	other := harness.NewCA(t, t.TempDir(), "other-ca")
+	board := lab.Board(t, "board", harness.BoardOptions{CAFile: other.Path})
+	board.Proc.WaitLog(t, 0, "certificate is from an unknown authority", 60*time.Second)
+	if lines := board.Proc.LinesMatching(0, "relay connected"); len(lines) > 0 {
+		t.Errorf("connected all the same: %v", lines)
+	}
+}
+
+func TestBoardAcceptsAPinnedRelay(t *testing.T) {
+	lab := harness.New(t, harness.Options{DERPCertPin: true})
+	board := lab.Board(t, "board", harness.BoardOptions{})
+	board.Proc.WaitLog(t, 0, "relay connected", 60*time.Second)
+}
+
+func TestBoardAmongTenThousandPeersTakesNoMoreMemory(t *testing.T) {
+	lab := harness.New(t, harness.Options{})
+	_, url := startBigTailnet(t, lab, bigPeers, 0)
+	board := lab.Board(t, "board", harness.BoardOptions{URL: url, AuthKey: "tskey-auth-any"})
+	peer := lab.Host("peer").Tailscaled(t, harness.NodeOptions{URL: url, AuthKey: "tskey-auth-any"})
+	ip := board.WaitRunning(t, 0, 90*time.Second)
+	peer.WaitPeer(t, "board", 30*time.Second)
+	boardPing(t, peer, ip, "-c", "5", "--timeout", "10s")
+	reportBoard(t, board, "10000-peers")
+}

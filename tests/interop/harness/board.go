@@ -21,6 +21,7 @@ type BoardOptions struct {
 	URL      string   // Control server; "" is the lab's Headscale.
 	AuthKey  string   // "" makes one.
 	Router   *Router  // nil: directly on the internet.
+	CAFile   string   // "" is the lab's authority.
 	Settings []string // More lines of the boot configuration.
 	QEMU     []string // More arguments.
 }
@@ -63,6 +64,9 @@ func (lab *Lab) Board(tb testing.TB, name string, o BoardOptions) *Board {
 	if o.URL == "" {
 		o.URL = lab.Headscale.URL
 	}
+	if o.CAFile == "" {
+		o.CAFile = lab.CA.Path
+	}
 	if o.AuthKey == "" {
 		o.AuthKey = lab.Headscale.AuthKey(tb)
 	}
@@ -70,7 +74,7 @@ func (lab *Lab) Board(tb testing.TB, name string, o BoardOptions) *Board {
 	bridgeNS.must(tb, "sh", "-ec", "ip tuntap add "+tap+" mode tap; ip link set "+tap+" master "+bridge+" up")
 
 	code, state := filepath.Join(lab.Dir, name+".flash"), filepath.Join(lab.Dir, name+".state")
-	args := append([]string{filepath.Join(Root(), "ports/baremetal/mkflash.py"), "--ca", lab.CA.Path,
+	args := append([]string{filepath.Join(Root(), "ports/baremetal/mkflash.py"), "--ca", o.CAFile,
 		filepath.Join(BoardImage(tb), "node.bin"), code, "control_url=" + o.URL, "auth_key=" + o.AuthKey, "hostname=" + name,
 		fmt.Sprintf("ip=%s/%d", b.IP, bits), "gateway=" + gateway, "host=" + ControlIP + " " + ControlName}, o.Settings...)
 	if out, err := exec.Command("python3", args...).CombinedOutput(); err != nil {
@@ -118,11 +122,12 @@ func (b *Board) Type(tb testing.TB, key string) {
 	time.Sleep(100 * time.Millisecond)
 }
 
-var selfLine = regexp.MustCompile(`self: (100\.\S+) (\S+) home [1-9]`)
+var selfLine = regexp.MustCompile(`self: (100\.\S+) \S+ home`)
 
-// WaitRunning waits until the board has a tailnet address and a home region, and returns the address.
+// WaitRunning waits until the board has a tailnet address and a relay, and returns the address.
 func (b *Board) WaitRunning(tb testing.TB, mark int, within time.Duration) string {
 	tb.Helper()
+	b.Proc.WaitLog(tb, mark, "relay connected: home", within)
 	return selfLine.FindStringSubmatch(b.Proc.WaitLog(tb, mark, selfLine.String(), within))[1]
 }
 
