@@ -17,6 +17,9 @@
 
 #include <string.h>
 
+#define FRESH_REPEAT ML_SEC(1)
+#define ANSWER_WAIT  ML_SEC(1)
+
 /* ---- Out: one sealed packet to a live peer ---- */
 
 /* By UDP it is committed, by relay copied, by both both. False: neither was possible, counted. */
@@ -57,21 +60,52 @@ static void transmit_reserved(struct ml_engine *ml, ml_time now, uint16_t slot, 
     bool is_sent = transmit_by_route(ml, now, slot, p, pkt, len);
     enum ml_wg_msg_type type = ml_wg_msg_classify(pkt, len);
     if (type == ML_WG_MSG_INITIATION || type == ML_WG_MSG_RESPONSE) {
+        struct ml_path_status st;
+        ml_path_get_status(&ml->path, now, slot, &st);
         ml->slots[slot].is_handshake_lost = !is_sent;
+        ml->slots[slot].initiated_at = type == ML_WG_MSG_INITIATION && !ml_addr_is_set(&st.direct) ? now : 0;
     }
+}
+
+/* An initiation that went by a relay only (which may be down, or wait for its login) and was not answered for a while. Not
+ * sooner: a new initiation makes the answer to the last one worthless. */
+static bool is_initiation_unanswered(const struct ml_engine *ml, ml_time now, uint16_t slot)
+{
+    const struct core_slot *s = &ml->slots[slot];
+    return s->initiated_at != 0 && now - s->initiated_at >= ANSWER_WAIT && !ml_wg_peer_has_session(&ml->wg, now, slot);
 }
 
 /* A handshake message that found no way to the peer is not left to its timer of 5 s once there is one. */
 static void retry_lost_handshake(struct ml_engine *ml, ml_time now, uint16_t slot)
 {
     struct ml_path_status st;
-    if (!ml->slots[slot].is_handshake_lost) {
+    if (!ml->slots[slot].is_handshake_lost && !is_initiation_unanswered(ml, now, slot)) {
         return;
     }
     ml_path_get_status(&ml->path, now, slot, &st);
     if (ml_addr_is_set(&st.direct)) {
         ml->slots[slot].is_handshake_lost = false;
+        ml->slots[slot].initiated_at = 0;
         ml_wg_peer_send_again(&ml->wg, now, slot);
+    }
+}
+
+/* Others hear of a node that has just registered a moment after we hear of them; what it sends meanwhile is dropped as a
+ * stranger's. So for its first seconds an unanswered handshake is repeated at once a second instead of once in five. */
+void core_fresh_time(struct ml_engine *ml, ml_time now)
+{
+    if (now < ml->fresh_at) {
+        return;
+    }
+    if (now >= ml->fresh_until) {
+        ml->fresh_at = ml->fresh_until = 0;
+        return;
+    }
+    ml->fresh_at = now + FRESH_REPEAT;
+    for (uint16_t i = 0; i < ml->max_slots; i++) {
+        if (is_initiation_unanswered(ml, now, i)) {
+            ml_wg_peer_send_again(&ml->wg, now, i);
+        }
     }
 }
 

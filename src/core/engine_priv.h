@@ -33,6 +33,7 @@
 #define CORE_LOCAL_ADDRS         8
 #define CORE_AUTH_KEY_CAP        512
 #define CORE_PINGS               8
+#define CORE_FRESH_FOR           ML_SEC(8) /* how long a new node counts as not yet known to others */
 #define CORE_PEER_EVENTS         32
 #define CORE_PONG_EVENTS         8
 #define CORE_TUNNEL_PING_TIMEOUT ML_SEC(10) /* TSMP and ICMP, as the official client waits */
@@ -49,6 +50,7 @@ enum core_stream_owner { CORE_STREAM_CONTROL = 1, CORE_STREAM_DERP = 2, CORE_STR
 struct core_slot {
     uint16_t peer;          /* slot in the netmap, ML_PEER_NONE = free */
     bool is_handshake_lost; /* the last handshake message to it found no way: to be sent again when there is one */
+    ml_time initiated_at;   /* our last message to it was an initiation without a direct path; else 0 */
     ml_time used_at;
     ml_time handshake_at, last_rx_at; /* 0 = none yet */
     uint64_t rx_bytes, tx_bytes;
@@ -224,11 +226,13 @@ struct ml_engine {
     bool has_rules_changed, has_peers_changed;
     ml_time removals_at; /* of the log lines about removed peers */
     uint8_t removals_told;
-    bool is_expiry_told;      /* our own expiry was acted on */
-    ml_time time_at;          /* last ml_handle_time() */
-    ml_time wall_at;          /* when wall_ms was true; */
-    uint64_t wall_ms;         /* 0 = not known */
-    int64_t control_offset_s; /* control's clock - ours when over a minute apart */
+    bool is_newly_registered;      /* a node key was accepted in this run, and no netmap has come since */
+    ml_time fresh_at, fresh_until; /* see core_fresh_time(); 0 = long known */
+    bool is_expiry_told;           /* our own expiry was acted on */
+    ml_time time_at;               /* last ml_handle_time() */
+    ml_time wall_at;               /* when wall_ms was true; */
+    uint64_t wall_ms;              /* 0 = not known */
+    int64_t control_offset_s;      /* control's clock - ours when over a minute apart */
     ml_time expiry_check_at;
     ml_addr local_addrs[CORE_LOCAL_ADDRS];
     uint8_t local_addr_count;
@@ -346,6 +350,8 @@ void core_packet_in(struct ml_engine *ml, ml_time now, const struct core_carrier
 void core_send_inner(struct ml_engine *ml, ml_time now, uint16_t slot, const uint8_t *packet, size_t len);
 /** Drains what wg, path and netcheck want sent into the output queue, as far as there is room. */
 void core_drain_senders(struct ml_engine *ml, ml_time now);
+/** Repeats handshakes that nobody could answer while others were still hearing of this node. */
+void core_fresh_time(struct ml_engine *ml, ml_time now);
 
 /* apply.c */
 void core_apply(void *ctx, const struct ml_delta *d);

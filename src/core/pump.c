@@ -250,6 +250,7 @@ void ml_handle_time(ml_engine *ml, ml_time now)
     ml_path_on_time(&ml->path, now);
     core_ping_time(ml, now);
     core_need_time(ml, now);
+    core_fresh_time(ml, now);
     if (now >= ml->expiry_check_at) {
         core_check_expiry(ml, now);
     }
@@ -277,5 +278,8 @@ ml_time ml_poll_deadline(const ml_engine *ml)
     at = earlier(at, core_cache_deadline(ml));
     at = earlier(at, ml_wg_deadline(&ml->wg));
     at = earlier(at, ml_path_deadline(&ml->path));
+    if (ml->fresh_at < ml->fresh_until) {
+        at = earlier(at, ml->fresh_at);
+    }
     return earlier(at, ml->self.is_known ? ml->expiry_check_at : ML_NEVER);
 }

@@ -22,6 +22,7 @@ static void take_identity(struct ml_engine *ml, ml_time now, const ml_private_ke
     if (key) {
         ml->identity.node = *key;
         ml->identity.has_node = true;
+        ml->is_newly_registered = true;
     } else {
         core_drop_all(ml, now, true);
         ml_wipe(&ml->identity.node, sizeof ml->identity.node);
@@ -70,6 +71,11 @@ static void control_event(struct ml_engine *ml, ml_time now, const struct ml_con
         }
         break;
     case ML_CONTROL_EV_RUNNING:
+        if (ml->is_newly_registered) {
+            ml->is_newly_registered = false;
+            ml->fresh_at = now + ML_SEC(1);
+            ml->fresh_until = now + CORE_FRESH_FOR;
+        }
         ml->is_map_poll_open = true;
         ml_netcheck_set_map_poll(&ml->netcheck, true);
         ml->stats.control_connects++;
