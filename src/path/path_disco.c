@@ -229,10 +229,6 @@ static uint16_t handle_cmm(struct ml_path *p, ml_time now, const struct ml_path_
     if (ml_path_is_trusted(peer, now)) {
         ml_path_check_begin(peer, now);
     }
-    /* Ours, if we need one, waits for what comes of these pings. */
-    if (now - peer->cmm_wanted_at > ML_PATH_PING_INTERVAL - CMM_ROUND_INTERVAL) {
-        peer->cmm_wanted_at = now - (ML_PATH_PING_INTERVAL - CMM_ROUND_INTERVAL);
-    }
     for (size_t i = 0; i < ML_PATH_CANDIDATES; i++) {
         peer->cand[i].pinged_tick = 0;
     }
