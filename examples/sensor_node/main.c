@@ -78,7 +78,6 @@ int main(int argc, char **argv)
     config.auth_key = getenv("TS_AUTHKEY");
     config.control_url = getenv("ML_LOGIN_SERVER");
     config.device_name = "sensor";
-    config.max_peers = 4;
     config.state_path = getenv("ML_STATE") ? getenv("ML_STATE") : "sensor.state";
     bool ok = true;
     for (unsigned i = 0; rounds == 0 || i < rounds; i++) {
