@@ -71,7 +71,8 @@ struct sim_event *sim_push(struct sim *w, ml_time at, enum sim_event_type type)
     struct sim_event *ev = calloc(1, sizeof *ev);
     if (w->heap_len == w->heap_cap) {
         w->heap_cap = w->heap_cap ? 2 * w->heap_cap : 256;
-        struct sim_event **grown = realloc(w->heap, w->heap_cap * sizeof *grown);
+        struct sim_event **grown =
+            realloc(w->heap, w->heap_cap * sizeof w->heap[0]); /* NOLINT(bugprone-sizeof-expression): pointers they are */
         if (!grown) {
             abort();
         }
@@ -124,7 +125,7 @@ void sim_fail(struct sim *w, const char *fmt, ...)
     va_list ap;
     va_start(ap, fmt);
     fprintf(stderr, "FAIL %s --seed %llu at %.3f s: ", w->name, (unsigned long long)w->seed, (double)w->now / 1e6);
-    vfprintf(stderr, fmt, ap);
+    vfprintf(stderr, fmt, ap); /* NOLINT(clang-analyzer-valist.Uninitialized) */
     fprintf(stderr, "\n");
     va_end(ap);
     w->failures++;
