@@ -38,7 +38,8 @@ static bool is_for_us(const struct ml_peerapi *p, const char *host)
         return true;
     }
     /* An address, never a name: names can be made to point here by the owner of a page in somebody's browser. */
-    return ml_addr_parse(host, strlen(host), &a) && (ml_ip_equal(&a.ip, &p->on4.ip) || ml_ip_equal(&a.ip, &p->on6.ip));
+    return ml_addr_parse(host, strlen(host), &a) && ml_ip_is_set(&a.ip) &&
+           (ml_ip_equal(&a.ip, &p->on4.ip) || ml_ip_equal(&a.ip, &p->on6.ip));
 }
 
 static void on_request(void *ctx, struct ml_http_conn *c, const struct ml_http_request *r, const uint8_t *body)
@@ -52,17 +53,6 @@ static void on_request(void *ctx, struct ml_http_conn *c, const struct ml_http_r
     } else {
         ml_http_respond(c, 404, "text/plain", NULL, missing, sizeof missing - 1);
     }
-}
-
-/** False: one too many within this second. */
-static bool may_come(struct ml_peerapi *p)
-{
-    ml_time now = ml_sys_now();
-    if (now - p->window_at >= ML_SEC(1)) {
-        p->window_at = now;
-        p->window_count = 0;
-    }
-    return p->window_count++ < ML_PEERAPI_RATE;
 }
 
 /* ---- lwIP ---- */
@@ -141,6 +131,17 @@ static void tcp_failed(void *ctx, const char *why)
     end_link(l);
 }
 
+/** False: one too many within this second. */
+static bool may_come(struct ml_peerapi *p)
+{
+    ml_time now = ml_sys_now();
+    if (now - p->window_at >= ML_SEC(1)) {
+        p->window_at = now;
+        p->window_count = 0;
+    }
+    return p->window_count++ < ML_PEERAPI_RATE;
+}
+
 static const struct ml_netif_tcp_events *on_accept(void *ctx, struct ml_netif_tcp *c, void **conn_ctx)
 {
     static const struct ml_netif_tcp_events events = {tcp_opened, tcp_data, tcp_writable, tcp_peer_closed, tcp_failed};
@@ -176,13 +177,8 @@ static const struct ml_netif_tcp_events *on_accept(void *ctx, struct ml_netif_tc
 static void on_kernel_conn(struct ml_peerapi *p, const struct ml_peerapi_listener *on)
 {
     int fd = accept(on->fd, NULL, NULL);
-    if (fd < 0) {
-        return;
-    }
-    if (may_come(p)) {
+    if (fd >= 0) {
         (void)ml_http_adopt(&p->http, fd);
-    } else {
-        close(fd);
     }
 }
 
@@ -343,7 +339,7 @@ void ml_peerapi_close(struct ml_peerapi *p)
 {
     static const ml_ip none;
     char why[100];
-    if (p->engine == NULL) {
+    if (p->loop == NULL) { /* never opened */
         return;
     }
     (void)ml_peerapi_serve(p, &none, &none, why, sizeof why);
@@ -351,7 +347,7 @@ void ml_peerapi_close(struct ml_peerapi *p)
         end_link(p->links);
     }
     ml_http_close(&p->http);
-    p->engine = NULL;
+    p->loop = NULL;
 }
 
 ml_time ml_peerapi_deadline(const struct ml_peerapi *p)

@@ -4,7 +4,7 @@
  * Answers `GET /` and `HEAD /`, which is what `tailscale ping --peerapi` asks for; nothing else is there (404). A request that
  * a web page caused, or that is meant for another host, is refused (403). In TUN mode kernel sockets listen, bound to the
  * address and to the device; in userspace mode lwIP does, which knows no other interface. Every peer may ask, whatever the
- * packet filter says, so everything is bounded: connections, their life, the size of a head, how often one may come.
+ * packet filter says, so everything is bounded: connections, their life, the size of a head.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -17,8 +17,8 @@
 
 #define ML_PEERAPI_CONNS 4
 #define ML_PEERAPI_LIFE  ML_SEC(10)
-/** Connections accepted in a second. Bounds what lwIP remembers of closed ones (TIME_WAIT). */
-#define ML_PEERAPI_RATE 10
+/** Connections lwIP may accept in a second. It remembers each for two minutes (TIME_WAIT), so this bounds that to about 1 MB. */
+#define ML_PEERAPI_RATE 50
 
 struct ml_peerapi_listener {
     int fd, slot; /**< -1: none, or lwIP's. */
