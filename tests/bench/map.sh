@@ -18,7 +18,7 @@ if command -v riscv64-unknown-elf-gcc >/dev/null && command -v qemu-system-riscv
     src/json/*.c src/base/*.c -Wl,--gc-sections -Wl,--defsym=__flash=0x80000000,--defsym=__flash_size=4M \
     -Wl,--defsym=__ram=0x80400000,--defsym=__ram_size=8M,--defsym=__heap_size_min=2M -o "$OUT/bench_map.elf"
   timeout 60 qemu-system-riscv32 -M virt -m 64 -nographic -bios none -semihosting-config enable=on,target=native \
-    -icount shift=0 -kernel "$OUT/bench_map.elf" </dev/null | sed 's/^map:/map, rv32:/'
+    -icount shift=0 -kernel "$OUT/bench_map.elf" </dev/null 2>&1 | sed 's/^map:/map, rv32:/'
 else
   echo "map: no rv32 compiler or QEMU, instructions left out"
 fi
