@@ -15,6 +15,7 @@
 #include "lwip/etharp.h"
 #include "lwip/init.h"
 #include "lwip/ip.h"
+#include "lwip/priv/tcp_priv.h"
 #include "lwip/sys.h"
 #include "lwip/timeouts.h"
 #include "lwip/udp.h"
@@ -114,13 +115,17 @@ static err_t tunnel_output(struct netif *netif, struct pbuf *p, const ip4_addr_t
     if (p->tot_len > sizeof packet) {
         return ERR_VAL;
     }
-    if (p->len == p->tot_len) {
-        events->to_tunnel(p->payload, p->len);
-    } else {
+    const uint8_t *data = p->payload;
+    if (p->len != p->tot_len) {
         pbuf_copy_partial(p, packet, p->tot_len, 0);
-        events->to_tunnel(packet, p->tot_len);
+        data = packet;
     }
-    return ERR_OK;
+    return events->to_tunnel(data, p->tot_len) ? ERR_OK : ERR_MEM; /* TCP keeps the segment then */
+}
+
+void ml_net_retry(void)
+{
+    tcp_txnow();
 }
 
 static err_t tunnel_setup(struct netif *netif)

@@ -16,8 +16,8 @@
 /** What the port wants to hear; called from ml_net_poll() and ml_net_tunnel_input(). */
 struct ml_net_events {
     void (*datagram)(const ml_addr *from, uint8_t *buf, size_t len);
-    /** An IP packet from the stack for the tunnel; dies with the call. */
-    void (*to_tunnel)(const uint8_t *packet, size_t len);
+    /** An IP packet from the stack for the tunnel; dies with the call. False: no room now, see ml_net_retry(). */
+    bool (*to_tunnel)(const uint8_t *packet, size_t len);
     /** Ethernet has an address now, or another one, or none. */
     void (*address_changed)(void);
 };
@@ -33,5 +33,7 @@ bool ml_net_get_addr(ml_addr *out);
 void ml_net_udp_send(const ml_addr *to, const uint8_t *data, size_t len);
 void ml_net_tunnel_set_addr(const ml_ip *ip4);
 void ml_net_tunnel_input(const uint8_t *packet, size_t len);
+/** @brief Let TCP try again what the tunnel had no room for. */
+void ml_net_retry(void);
 
 #endif

@@ -38,6 +38,7 @@ struct ml_port {
     struct ml_flash_store store;
     ml_time clock_at;
     bool is_flushing, is_address_due;
+    bool is_retry_due; /* TCP in the tunnel was told to wait */
     struct ml_bare_stats stats;
 };
 
@@ -108,13 +109,19 @@ static void on_datagram(const ml_addr *from, uint8_t *buf, size_t len)
     }
 }
 
-static void on_packet_for_tunnel(const uint8_t *packet, size_t len)
+static bool on_packet_for_tunnel(const uint8_t *packet, size_t len)
 {
     struct ml_port *p = &the_port;
-    if (ml_handle_overlay(p->engine, board_time_us(), packet, len) == ML_ERR_FULL && !p->is_flushing) {
+    ml_time now = board_time_us();
+    ml_err err = ml_handle_overlay(p->engine, now, packet, len);
+    if (err == ML_ERR_FULL && !p->is_flushing) {
         ml_port_flush(p);
-        (void)ml_handle_overlay(p->engine, board_time_us(), packet, len);
+        err = ml_handle_overlay(p->engine, now, packet, len);
     }
+    /* A relayed packet lies in its stream's small buffer now: out with it before the next one comes. */
+    ml_streams_write(now);
+    p->is_retry_due |= err == ML_ERR_FULL;
+    return err != ML_ERR_FULL;
 }
 
 static void on_address_changed(void)
@@ -231,6 +238,11 @@ ml_err ml_port_step(ml_port *p, ml_time until)
     ml_streams_on_time(now);
     ml_handle_time(p->engine, now);
     ml_port_flush(p);
+    if (p->is_retry_due) {
+        p->is_retry_due = false;
+        ml_net_retry();
+        ml_port_flush(p);
+    }
     ml_time took = board_time_us() - begun;
     p->stats.steps++;
     p->stats.busy += took;

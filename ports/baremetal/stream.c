@@ -370,6 +370,15 @@ static bool write_some(struct stream *s, ml_time now)
     return moved;
 }
 
+void ml_streams_write(ml_time now)
+{
+    for (size_t i = 0; i < ML_STREAMS; i++) {
+        if (streams[i].state == OPEN && streams[i].deadline == ML_NEVER) {
+            (void)write_some(&streams[i], now);
+        }
+    }
+}
+
 bool ml_streams_pump(ml_time now)
 {
     bool moved = false;

@@ -19,6 +19,8 @@ void ml_streams_close_all(void);
 void ml_streams_on_time(ml_time now);
 /** @brief Moves bytes between engine and stack. @return true when something moved: drain the engine again. */
 bool ml_streams_pump(ml_time now);
+/** @brief Only writes what the engine has, for instance a relayed packet, so that there is room for the next. */
+void ml_streams_write(ml_time now);
 /** @param now  A stream with work to do at once is due then. */
 ml_time ml_streams_deadline(ml_time now);
 /** @brief Answer ML_OUT_RESOLVE: from the boot configuration or by DNS. */

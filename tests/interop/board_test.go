@@ -24,10 +24,12 @@ import (
 func boardPing(t *testing.T, from *harness.Node, ip string, args ...string) []string {
 	t.Helper()
 	var via []string
+	began := time.Now()
 	pongs, out, err := from.Ping(append(args, ip)...)
 	for _, p := range pongs {
 		via = append(via, p.Via)
 	}
+	t.Logf("ping %v: %v in %s", args, via, seconds(time.Since(began)))
 	if len(via) == 0 {
 		t.Errorf("%s: ping %v %s: %v\n%s", from.Name, args, ip, err, out)
 	}
@@ -37,6 +39,8 @@ func boardPing(t *testing.T, from *harness.Node, ip string, args ...string) []st
 // boardEcho sends bytes to the board's echo server on the tailnet and requires them back unchanged.
 func boardEcho(t *testing.T, from *harness.Node, ip string, size int) {
 	t.Helper()
+	began := time.Now()
+	defer func() { t.Logf("%d bytes of TCP echo in %s", size, seconds(time.Since(began))) }()
 	c, err := from.Dial("tcp", ip+":7", 20*time.Second)
 	if err != nil {
 		t.Errorf("echo: %v", err)

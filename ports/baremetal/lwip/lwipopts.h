@@ -46,9 +46,9 @@
 /* A relay's packets are below 1.4 KB and the engine takes them at once: small windows lose nothing but throughput. */
 #define TCP_MSS                        1460
 #define TCP_WND                        (3 * TCP_MSS)
-#define TCP_SND_BUF                    (2 * TCP_MSS)
-#define TCP_SND_QUEUELEN               8
-#define MEMP_NUM_TCP_SEG               16
+#define TCP_SND_BUF                    (4 * TCP_MSS)
+#define TCP_SND_QUEUELEN               16
+#define MEMP_NUM_TCP_SEG               32
 #define MEMP_NUM_TCP_PCB               8
 #define TCP_QUEUE_OOSEQ                0
 #define TCP_MSL                        5000UL
