@@ -62,10 +62,11 @@ static int ask(microlink_t *ml, uint32_t peer)
             fprintf(stderr, "send: %s\n", microlink_strerror(err));
         }
         bool got = false;
-        while (now_ms() < sent + 1000) {
+        /* One a second; an answer may take longer: a node that has just joined is made known to the others meanwhile. */
+        for (uint64_t now = sent; now < sent + (got ? 1000 : 5000); now = now_ms()) {
             uint8_t buf[64];
             size_t len = sizeof buf;
-            if (wait_and_update(ml, (uint32_t)(sent + 1000 - now_ms())) != ESP_OK) {
+            if (wait_and_update(ml, (uint32_t)(sent + (got ? 1000 : 5000) - now)) != ESP_OK) {
                 return 1;
             }
             if (!got && microlink_receive(ml, NULL, buf, &len) == ESP_OK) {
