@@ -8,6 +8,7 @@ package harness
 
 import (
 	"fmt"
+	"hash/fnv"
 	"math/rand/v2"
 	"os"
 	"strings"
@@ -66,8 +67,11 @@ func attachLink(tb testing.TB, link *Link, dev string, n, bridgeNS ns, bridge, a
 	near, far := newTAP(tb, n, dev), newTAP(tb, bridgeNS, port)
 	bridgeNS.must(tb, "ip", "link", "set", port, "master", bridge, "up")
 	n.must(tb, "sh", "-ec", "ip addr add "+addr+" dev "+dev+"; ip link set "+dev+" up; ip route add default via "+gateway)
-	go link.carry(near, far, 1)
-	go link.carry(far, near, 2)
+	// Each link and direction has random numbers of its own, the same in every run.
+	name := fnv.New64()
+	name.Write([]byte(addr))
+	go link.carry(near, far, name.Sum64())
+	go link.carry(far, near, ^name.Sum64())
 }
 
 func newTAP(tb testing.TB, n ns, dev string) *os.File {
