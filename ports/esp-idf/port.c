@@ -11,6 +11,7 @@
 #include "base/addr.h"
 #include "esp_heap_caps.h"
 #include "esp_log.h"
+#include "esp_netif.h"
 #include "loop.h"
 #include "netmon.h"
 #include "sdkconfig.h"
@@ -401,9 +402,14 @@ static ml_err open_parts(ml_port *p, const ml_port_config *cfg, char *why, size_
         snprintf(why, why_cap, "ca_pem is not a PEM certificate, or no memory for it");
         return ML_ERR_ARG;
     }
+    /* Harmless when the application has done it; without it lwIP's thread does not exist and its calls would assert. */
+    if (esp_netif_init() != ESP_OK) {
+        snprintf(why, why_cap, "esp_netif_init() failed: no memory for lwIP's thread");
+        return ML_ERR_NO_MEM;
+    }
     p->waking = ml_wake_open(&p->loop);
     if (!p->waking) {
-        snprintf(why, why_cap, "no loopback socket: call esp_netif_init() first, and set CONFIG_LWIP_NETIF_LOOPBACK");
+        snprintf(why, why_cap, "no loopback socket: set CONFIG_LWIP_NETIF_LOOPBACK, or raise CONFIG_LWIP_MAX_SOCKETS");
         return ML_ERR_STATE;
     }
     if (!ml_netmon_open(&p->netmon)) {

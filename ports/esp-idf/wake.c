@@ -23,31 +23,29 @@ static struct {
     atomic_bool open, pending;
 } w = {.fd = -1, .slot = -1};
 
+/** Made once per port, so that closing needs no memory; one call at a time, since the host's lock is held. */
+static SemaphoreHandle_t done;
+
 struct call {
     void (*fn)(void *arg);
     void *arg;
-    SemaphoreHandle_t done;
 };
 
 static void run_call(void *ctx)
 {
     struct call *c = ctx;
     c->fn(c->arg);
-    xSemaphoreGive(c->done);
+    xSemaphoreGive(done);
 }
 
 bool ml_tcpip_run(void (*fn)(void *arg), void *arg)
 {
-    struct call c = {fn, arg, xSemaphoreCreateBinary()};
-    if (c.done == NULL) {
+    struct call c = {fn, arg};
+    if (done == NULL || tcpip_callback(run_call, &c) != ERR_OK) {
         return false;
     }
-    bool ok = tcpip_callback(run_call, &c) == ERR_OK;
-    if (ok) {
-        xSemaphoreTake(c.done, portMAX_DELAY);
-    }
-    vSemaphoreDelete(c.done);
-    return ok;
+    xSemaphoreTake(done, portMAX_DELAY);
+    return true;
 }
 
 /** In lwIP's thread. */
@@ -94,7 +92,8 @@ static void on_byte(void *ctx, short revents)
 static void make_pcb(void *arg)
 {
     (void)arg;
-    w.pcb = udp_new();
+    /* One may be left from a close that lwIP had no memory to carry out. */
+    w.pcb = w.pcb != NULL ? w.pcb : udp_new();
 }
 
 static void remove_pcb(void *arg)
@@ -112,6 +111,7 @@ bool ml_wake_open(struct ml_loop *loop)
     socklen_t len = sizeof s;
     w.fd = socket(AF_INET, SOCK_DGRAM, IPPROTO_UDP);
     w.slot = -1;
+    done = xSemaphoreCreateBinary();
     if (w.fd >= 0 && ml_sys_prepare_fd(w.fd) == 0 && bind(w.fd, (struct sockaddr *)&s, sizeof s) == 0 &&
         getsockname(w.fd, (struct sockaddr *)&s, &len) == 0) {
         w.port = ntohs(s.sin_port);
@@ -135,4 +135,8 @@ void ml_wake_close(struct ml_loop *loop)
         close(w.fd);
     }
     w.fd = w.slot = -1;
+    if (done != NULL) {
+        vSemaphoreDelete(done);
+        done = NULL;
+    }
 }

@@ -11,7 +11,8 @@
 
 #include "loop.h"
 
-/** @brief Call @p fn in lwIP's thread and return when it has run. Not from lwIP's thread itself. False: no memory. */
+/** @brief Call @p fn in lwIP's thread and return when it has run. Not from lwIP's thread itself, only between open and
+ * close and with the host's lock held. False: no memory. */
 bool ml_tcpip_run(void (*fn)(void *arg), void *arg);
 
 bool ml_wake_open(struct ml_loop *loop);

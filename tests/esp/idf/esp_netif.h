@@ -31,6 +31,7 @@ typedef struct esp_netif_config {
     const esp_netif_driver_ifconfig_t *driver;
     const esp_netif_netstack_config_t *stack;
 } esp_netif_config_t;
+esp_err_t esp_netif_init(void);
 esp_netif_t *esp_netif_new(const esp_netif_config_t *cfg);
 void esp_netif_destroy(esp_netif_t *n);
 void esp_netif_action_start(void *n, esp_event_base_t base, int32_t id, void *data);

@@ -1,0 +1,259 @@
+/*
+ * The ESP-IDF port's task, lock, wake-up, sockets and storage on the host (shim.c says what stands in for what).
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "microlink.h"
+#include "microlink_esp.h"
+#include "nvs.h"
+#include "shim.h"
+
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+/** Nobody listens there. */
+#define NO_SERVER "http://127.0.0.1:9"
+
+static microlink_config_t config(void)
+{
+    microlink_config_t c;
+    microlink_get_default_config(&c);
+    c.control_url = NO_SERVER;
+    c.log_level = 0;
+    return c;
+}
+
+static void wait_for(atomic_int *flag)
+{
+    for (int i = 0; i < 500 && !atomic_load(flag); i++) {
+        usleep(10000);
+    }
+    assert_true(atomic_load(flag));
+}
+
+static atomic_int problems;
+
+static void count_problem(void *ctx, const microlink_event_t *ev)
+{
+    (void)ctx;
+    if (ev->type == MICROLINK_EVENT_PROBLEM && ev->text[0]) {
+        /* A callback may call the API. */
+        assert_int_equal(microlink_get_vpn_ip(ctx ? *(microlink_t **)ctx : NULL), 0);
+        atomic_store(&problems, 1);
+    }
+}
+
+static void the_task_drives_and_a_server_that_is_not_there_becomes_a_problem_event(void **state)
+{
+    (void)state;
+    microlink_config_t c = config();
+    c.on_event = count_problem;
+    microlink_t *ml = microlink_init(&c);
+    assert_non_null(ml);
+    assert_int_equal(microlink_get_state(ml), MICROLINK_STATE_IDLE);
+    assert_int_equal(microlink_connect(ml), ESP_OK);
+    wait_for(&problems);
+    assert_int_equal(microlink_get_state(ml), MICROLINK_STATE_REGISTERING);
+    assert_int_not_equal(microlink_get_problem(ml)[0], 0);
+    assert_int_equal(microlink_disconnect(ml), ESP_OK);
+    assert_int_equal(microlink_get_state(ml), MICROLINK_STATE_IDLE);
+    microlink_deinit(ml);
+    assert_int_equal(shim_nvs.open_count, 0);
+}
+
+static void an_idle_node_does_not_wake_up(void **state)
+{
+    (void)state;
+    microlink_config_t c = config();
+    microlink_t *ml = microlink_init(&c);
+    assert_non_null(ml);
+    usleep(100000);
+    uint32_t before = microlink_esp_get_wake_count();
+    usleep(500000);
+    assert_int_equal(microlink_esp_get_wake_count(), before);
+    microlink_deinit(ml);
+}
+
+static void an_ip_event_wakes_the_task(void **state)
+{
+    (void)state;
+    microlink_config_t c = config();
+    microlink_t *ml = microlink_init(&c);
+    assert_non_null(ml);
+    usleep(50000);
+    uint32_t before = microlink_esp_get_wake_count();
+    shim_ip_event();
+    usleep(500000); /* It settles for 300 ms, then the sockets are bound anew. */
+    uint32_t woke = microlink_esp_get_wake_count() - before;
+    assert_in_range(woke, 2, 6);
+    microlink_deinit(ml);
+}
+
+static void two_hundred_cycles_of_connect_disconnect_and_init_leave_nothing_behind(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 200; i++) {
+        microlink_config_t c = config();
+        c.control_url = i % 2 ? NO_SERVER : "http://nothing.example:80";
+        microlink_t *ml = microlink_init(&c);
+        assert_non_null(ml);
+        assert_int_equal(microlink_connect(ml), ESP_OK);
+        if (i % 3) {
+            assert_int_equal(microlink_disconnect(ml), ESP_OK);
+        }
+        microlink_deinit(ml);
+    }
+    assert_int_equal(shim_nvs.open_count, 0);
+}
+
+static microlink_t *shared;
+static atomic_int stop;
+
+static void *hammer(void *arg)
+{
+    (void)arg;
+    const uint8_t data[4] = {1, 2, 3, 4};
+    while (!atomic_load(&stop)) {
+        microlink_stats_t stats;
+        const microlink_peer_t *peers;
+        uint8_t count;
+        (void)microlink_get_stats(shared, &stats);
+        (void)microlink_get_peers(shared, &peers, &count);
+        (void)microlink_get_problem(shared);
+        assert_int_equal(microlink_send(shared, 0x64400001, data, sizeof data), ESP_ERR_INVALID_STATE);
+        (void)microlink_rebind(shared);
+    }
+    return NULL;
+}
+
+static void the_api_may_be_called_from_several_threads_while_the_node_runs(void **state)
+{
+    (void)state;
+    microlink_config_t c = config();
+    pthread_t t[3];
+    shared = microlink_init(&c);
+    assert_non_null(shared);
+    atomic_store(&stop, 0);
+    for (int i = 0; i < 3; i++) {
+        pthread_create(&t[i], NULL, hammer, NULL);
+    }
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(microlink_connect(shared), ESP_OK);
+        usleep(10000);
+        assert_int_equal(microlink_disconnect(shared), ESP_OK);
+    }
+    atomic_store(&stop, 1);
+    for (int i = 0; i < 3; i++) {
+        pthread_join(t[i], NULL);
+    }
+    microlink_deinit(shared);
+}
+
+static void what_is_missing_is_said_in_a_sentence(void **state)
+{
+    (void)state;
+    microlink_config_t c = config();
+    shim_nvs.open_error = ESP_ERR_NVS_NOT_INITIALIZED;
+    assert_null(microlink_init(&c));
+    assert_non_null(strstr(microlink_get_init_error(), "nvs_flash_init"));
+    shim_nvs.open_error = ESP_OK;
+
+    shim_allocs_left = 0;
+    assert_null(microlink_init(&c));
+    assert_non_null(strstr(microlink_get_init_error(), "no memory for the engine"));
+    shim_allocs_left = -1;
+
+    c.ca_file = "/spiffs/ca.pem";
+    assert_null(microlink_init(&c));
+    assert_non_null(strstr(microlink_get_init_error(), "ca_pem"));
+
+    c.ca_file = NULL;
+    microlink_t *ml = microlink_init(&c);
+    assert_non_null(ml);
+    assert_null(microlink_init(&c));
+    assert_non_null(strstr(microlink_get_init_error(), "one per device"));
+    microlink_deinit(ml);
+    assert_int_equal(shim_nvs.open_count, 0);
+}
+
+static void no_memory_at_any_step_of_init_leaves_nothing_behind(void **state)
+{
+    (void)state;
+    for (int n = 0; n < 30; n++) {
+        microlink_config_t c = config();
+        shim_allocs_left = n;
+        microlink_t *ml = microlink_init(&c);
+        shim_allocs_left = -1;
+        microlink_deinit(ml);
+        assert_int_equal(shim_nvs.open_count, 0);
+    }
+}
+
+static struct shim_entry *find(const char *key)
+{
+    for (size_t i = 0; i < SHIM_NVS_ENTRIES; i++) {
+        if (strcmp(shim_nvs.entry[i].key, key) == 0) {
+            return &shim_nvs.entry[i];
+        }
+    }
+    return NULL;
+}
+
+static void a_corrupt_identity_is_set_aside_and_a_later_schema_is_refused(void **state)
+{
+    (void)state;
+    memset(&shim_nvs, 0, sizeof shim_nvs);
+    shim_nvs.entry[0] = (struct shim_entry){.key = "identity", .data = "garbage", .len = 7};
+    microlink_config_t c = config();
+    microlink_t *ml = microlink_init(&c);
+    assert_non_null(ml);
+    microlink_deinit(ml);
+    assert_non_null(find("bad_identity"));
+    assert_memory_equal(find("bad_identity")->data, "garbage", 7);
+    assert_int_equal(find("schema")->data[0], 1);
+    find("schema")->data[0] = 2;
+    assert_null(microlink_init(&c));
+    assert_non_null(strstr(microlink_get_init_error(), "schema 2"));
+    find("schema")->data[0] = 1;
+}
+
+static void a_factory_reset_of_an_idle_node_erases_the_namespace(void **state)
+{
+    (void)state;
+    memset(&shim_nvs, 0, sizeof shim_nvs);
+    shim_nvs.entry[0] = (struct shim_entry){.key = "cache", .data = "x", .len = 1};
+    microlink_config_t c = config();
+    microlink_t *ml = microlink_init(&c);
+    assert_non_null(ml);
+    assert_int_equal(microlink_factory_reset(ml), ESP_OK);
+    for (int i = 0; i < 200 && find("bad_cache") != NULL; i++) {
+        usleep(10000);
+    }
+    assert_null(find("bad_cache"));
+    assert_int_equal(microlink_connect(ml), ESP_OK);
+    microlink_deinit(ml);
+    assert_int_equal(shim_nvs.open_count, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_task_drives_and_a_server_that_is_not_there_becomes_a_problem_event),
+        cmocka_unit_test(an_idle_node_does_not_wake_up),
+        cmocka_unit_test(an_ip_event_wakes_the_task),
+        cmocka_unit_test(two_hundred_cycles_of_connect_disconnect_and_init_leave_nothing_behind),
+        cmocka_unit_test(the_api_may_be_called_from_several_threads_while_the_node_runs),
+        cmocka_unit_test(what_is_missing_is_said_in_a_sentence),
+        cmocka_unit_test(no_memory_at_any_step_of_init_leaves_nothing_behind),
+        cmocka_unit_test(a_corrupt_identity_is_set_aside_and_a_later_schema_is_refused),
+        cmocka_unit_test(a_factory_reset_of_an_idle_node_erases_the_namespace),
+    };
+    shim_start();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
