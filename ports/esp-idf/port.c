@@ -23,6 +23,7 @@
 #include "wake.h"
 
 #include <sodium.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,7 +61,7 @@ struct ml_port {
 };
 
 static bool port_exists;
-static uint32_t wakes;
+static atomic_uint wakes;
 
 static void say(const ml_port *p, ml_log_level level, const char *line)
 {
@@ -91,7 +92,7 @@ void ml_port_log_esp(void *ctx, ml_log_level level, const char *line)
 
 uint32_t ml_port_wakes(void)
 {
-    return wakes;
+    return atomic_load(&wakes);
 }
 
 /* ---- Storage ---- */
@@ -314,7 +315,7 @@ ml_err ml_port_step(ml_port *p, ml_time until)
     ml_time now = ml_sys_now();
     ml_time at = earliest(ml_port_deadline(p), until);
     ml_loop_wait(&p->loop, at == ML_NEVER ? ML_NEVER : at > now ? at - now : 0);
-    wakes++;
+    atomic_fetch_add(&wakes, 1);
     now = ml_sys_now();
     if (now >= p->clock_at) {
         tell_clock(p, now);
