@@ -353,6 +353,8 @@ typedef struct ml_netcheck_info {
 
 ml_state ml_get_state(const ml_engine *ml);
 void ml_get_self(const ml_engine *ml, ml_self_info *out);
+/** @brief Whether some peer knows this node by @p ip instead of its own address (the server can order that). */
+bool ml_is_masquerade(const ml_engine *ml, const ml_ip *ip);
 size_t ml_get_peer_count(const ml_engine *ml);
 ml_err ml_get_peer(const ml_engine *ml, ml_time now, size_t index, ml_peer_info *out); /**< 0..count-1, in table order. */
 ml_err ml_get_peer_by_ip(const ml_engine *ml, ml_time now, const ml_ip *ip, ml_peer_info *out);

@@ -38,8 +38,10 @@ static bool is_for_us(const struct ml_peerapi *p, const char *host)
         return true;
     }
     /* An address, never a name: names can be made to point here by the owner of a page in somebody's browser. */
-    return ml_addr_parse(host, strlen(host), &a) && ml_ip_is_set(&a.ip) &&
-           (ml_ip_equal(&a.ip, &p->on4.ip) || ml_ip_equal(&a.ip, &p->on6.ip));
+    if (!ml_addr_parse(host, strlen(host), &a) || !ml_ip_is_set(&a.ip)) {
+        return false;
+    }
+    return ml_ip_equal(&a.ip, &p->on4.ip) || ml_ip_equal(&a.ip, &p->on6.ip) || ml_is_masquerade(p->engine, &a.ip);
 }
 
 static void on_request(void *ctx, struct ml_http_conn *c, const struct ml_http_request *r, const uint8_t *body)
@@ -57,6 +59,16 @@ static void on_request(void *ctx, struct ml_http_conn *c, const struct ml_http_r
 
 /* ---- lwIP ---- */
 
+static void release_link(struct ml_peerapi_link *l)
+{
+    ml_loop_remove(l->p->loop, l->slot);
+    close(l->fd);
+    if (l->tcp != NULL) {
+        ml_netif_tcp_close(l->tcp);
+    }
+    free(l);
+}
+
 static void end_link(struct ml_peerapi_link *l)
 {
     struct ml_peerapi_link **at = &l->p->links;
@@ -64,12 +76,7 @@ static void end_link(struct ml_peerapi_link *l)
         at = &(*at)->next;
     }
     *at = l->next;
-    ml_loop_remove(l->p->loop, l->slot);
-    close(l->fd);
-    if (l->tcp != NULL) {
-        ml_netif_tcp_close(l->tcp);
-    }
-    free(l);
+    release_link(l);
 }
 
 static void give_peer(struct ml_peerapi_link *l)
@@ -343,8 +350,12 @@ void ml_peerapi_close(struct ml_peerapi *p)
         return;
     }
     (void)ml_peerapi_serve(p, &none, &none, why, sizeof why);
-    while (p->links != NULL) {
-        end_link(p->links);
+    struct ml_peerapi_link *l = p->links;
+    p->links = NULL;
+    while (l != NULL) {
+        struct ml_peerapi_link *next = l->next;
+        release_link(l);
+        l = next;
     }
     ml_http_close(&p->http);
     p->loop = NULL;

@@ -44,6 +44,17 @@ void ml_get_self(const ml_engine *ml, ml_self_info *out)
     }
 }
 
+bool ml_is_masquerade(const ml_engine *ml, const ml_ip *ip)
+{
+    for (uint16_t i = 0; ml && ip && i < ml->map.t.extra_count; i++) {
+        const struct ml_peer_extra *e = &ml->map.t.extras[i];
+        if (e->kind == ML_EXTRA_MASQ && ml_ip_equal(&e->ip, ip)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 size_t ml_get_peer_count(const ml_engine *ml)
 {
     return ml ? ml->map.peer_count : 0;

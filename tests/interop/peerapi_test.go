@@ -12,12 +12,14 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"tailscale.com/tailcfg"
+	"tailscale.com/tstest/integration/testcontrol"
 	"tailscale.com/types/key"
 
 	"microlink.test/interop/harness"
@@ -183,5 +185,35 @@ func peerAPI(t *testing.T, userspace bool) {
 			t.Errorf("reached from outside of the tunnel: %q", line)
 			c.Close()
 		}
+	}
+}
+
+func TestThePeerAPIUnderAMasqueradeAddress(t *testing.T) {
+	t.Parallel()
+	lab := harness.New(t, harness.Options{})
+	s, url := lab.TestControl(t, nil)
+	ours := lab.Host("ml").Microlink(t, harness.NodeOptions{URL: url, AuthKey: "x", Userspace: true})
+	ours.WaitRunning(t, 20*time.Second)
+	official := lab.Host("ts").Tailscaled(t, harness.NodeOptions{URL: url, AuthKey: "x"})
+	expectDirect(t, official, ours)
+	keys := map[string]key.NodePublic{}
+	for _, n := range s.AllNodes() {
+		keys[n.Hostinfo.Hostname()] = n.Key
+	}
+	const as = "100.108.1.1"
+	s.SetMasqueradeAddresses([]testcontrol.MasqueradePair{{Node: keys["ml"], Peer: keys["ts"], NodeMasqueradesAs: netip.MustParseAddr(as)}})
+	harness.Eventually(t, 10*time.Second, "the peer knows us as "+as, func() error {
+		status, err := official.Status()
+		if err != nil {
+			return err
+		}
+		if peer, _ := status.FindPeer("ml"); !slices.Contains(peer.TailscaleIPs, as) {
+			return fmt.Errorf("it has %v", peer.TailscaleIPs)
+		}
+		return nil
+	})
+	addr := pingTSMP(t, official, as)
+	if status, _ := request(t, official.Host, addr, "HEAD", "/", nil); status != 200 {
+		t.Errorf("at %v: %d", addr, status)
 	}
 }
