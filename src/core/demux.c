@@ -30,6 +30,11 @@ static bool transmit_by_route(struct ml_engine *ml, ml_time now, uint16_t slot, 
     bool has_route = ml_path_route(&ml->path, now, slot, &r);
     ml->slots[slot].used_at = now;
     ml_netcheck_note_activity(&ml->netcheck, now);
+    if (!ml->no_derp && !ml_wg_peer_has_session(&ml->wg, now, slot)) {
+        /* A handshake that everything waits for: a path that answered a ping may still lose the next packet, and it is 5 s to
+         * the next try. Its second copy is dropped as a repetition. */
+        r.derp_region = p->home_region;
+    }
     if (r.derp_region || (!has_route && !ml->no_derp)) {
         /* Without a home of its own the peer may still be where we heard it last. */
         ml_drop drop = ml_derp_pool_send(&ml->derp, now, &p->key, r.derp_region, pkt, len);

@@ -11,12 +11,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define WARM_UP ML_SEC(8) /* measurement, home, endpoints at the other side */
-#define GRACE   ML_SEC(3) /* from when on delivery is complete */
-/* A session needs two packets to get through, and WireGuard tries again after 5 s: at 30 % loss more than three tries are rare. */
-#define SESSION_MAX ML_SEC(17)
-#define SPAN        ML_SEC(45) /* of traffic */
-#define TRIES       10         /* for each pair, when not --quick */
+#define WARM_UP ML_SEC(8)  /* measurement, home, endpoints at the other side */
+#define GRACE   ML_SEC(3)  /* from when on delivery is complete */
+#define SPAN    ML_SEC(45) /* of traffic */
+#define TRIES   10         /* for each pair, when not --quick */
 
 enum { LOSSES = 3 };
 static const unsigned losses[LOSSES] = {0, 50, 300}; /* per mille */
@@ -52,8 +50,7 @@ static void run_two(struct sim *w, unsigned loss_index, struct pair_result *r)
         if (is_direct[0] && is_direct[1] && r->direct_after == ML_NEVER) {
             r->direct_after = w->now - t0;
         }
-        bool is_heard = w->traffic[t[0]].first_at && w->traffic[t[1]].first_at;
-        if (!is_marked && w->now - t0 >= GRACE && (is_heard || loss < 300 || w->now - t0 >= SESSION_MAX)) {
+        if (!is_marked && w->now - t0 >= GRACE) {
             is_marked = true;
             sim_traffic_mark(w, t[0]);
             sim_traffic_mark(w, t[1]);
