@@ -50,7 +50,9 @@ static void take(struct ml_lookup *l, const ip_addr_t *ip)
     }
 #if CONFIG_LWIP_IPV6
     if (IP_IS_V6(ip)) {
-        l->ips[l->count++] = ml_ip_from16((const uint8_t *)ip_2_ip6(ip)->addr);
+        uint8_t b[16];
+        memcpy(b, &ip->u_addr, sizeof b);
+        l->ips[l->count++] = ml_ip_from16(b);
         return;
     }
 #endif
