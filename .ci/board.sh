@@ -15,7 +15,7 @@ cd tests/interop
 go vet -tags board .
 status=0
 go test -tags board -count=1 -timeout 5m -run "${BOARD_RUN:-TestBoard}" -v . 2>&1 | tee "$log" |
-    { grep -E '^ *(--- (PASS|FAIL)|board_test.go|ok|FAIL|panic:)' || true; } || status=$?
+    { grep --line-buffered -E '^ *(--- (PASS|FAIL)|board_test.go|ok|FAIL|panic:)' || true; } || status=$?
 if [ "$status" != 0 ]; then
     echo "board: failed; the last lines of $log:"
     tail -80 "$log"

@@ -32,7 +32,7 @@ _Static_assert(ML_BOARD_ARENA_BYTES / UNIT <= UINT16_MAX, "arena too large for i
 
 static uint64_t memory[ML_BOARD_ARENA_BYTES / UNIT];
 static struct ml_arena_stats stats;
-static uint32_t fail_at;
+static uint32_t fail_every, requests;
 
 #define UNITS (sizeof memory / UNIT)
 
@@ -77,7 +77,7 @@ void *ml_arena_alloc(enum ml_arena_tenant who, size_t len)
     if (at(0)->len == 0) {
         set(0, UNITS, 0, MARK_FREE);
     }
-    if (fail_at != 0 && --fail_at == 0) {
+    if (fail_every != 0 && ++requests % fail_every == 0) {
         stats.failed++;
         return NULL;
     }
@@ -134,9 +134,9 @@ void ml_arena_get_stats(struct ml_arena_stats *out)
     *out = stats;
 }
 
-void ml_arena_fail_at(uint32_t n)
+void ml_arena_fail_every(uint32_t n)
 {
-    fail_at = n;
+    fail_every = n;
 }
 
 void *ml_arena_tls_calloc(size_t n, size_t len)
@@ -144,17 +144,37 @@ void *ml_arena_tls_calloc(size_t n, size_t len)
     return len != 0 && n > SIZE_MAX / len ? NULL : ml_arena_alloc(ML_ARENA_TLS, n * len);
 }
 
+/* lwIP cannot go on without the few small blocks of its timers: when the arena is exhausted they come from here. */
+#define RESERVE_BLOCKS 12
+#define RESERVE_LEN    24
+
+static uint64_t reserve[RESERVE_BLOCKS][RESERVE_LEN / UNIT];
+static bool is_reserve_used[RESERVE_BLOCKS];
+
 void *ml_arena_lwip_malloc(size_t len)
 {
-    return ml_arena_alloc(ML_ARENA_LWIP, len);
+    void *p = ml_arena_alloc(ML_ARENA_LWIP, len);
+    for (size_t i = 0; p == NULL && len <= RESERVE_LEN && i < RESERVE_BLOCKS; i++) {
+        if (!is_reserve_used[i]) {
+            is_reserve_used[i] = true;
+            p = memset(reserve[i], 0, RESERVE_LEN);
+        }
+    }
+    return p;
 }
 
 void *ml_arena_lwip_calloc(size_t n, size_t len)
 {
-    return len != 0 && n > SIZE_MAX / len ? NULL : ml_arena_alloc(ML_ARENA_LWIP, n * len);
+    return len != 0 && n > SIZE_MAX / len ? NULL : ml_arena_lwip_malloc(n * len);
 }
 
 void ml_arena_lwip_free(void *p)
 {
+    for (size_t i = 0; i < RESERVE_BLOCKS; i++) {
+        if (p == (void *)reserve[i]) {
+            is_reserve_used[i] = false;
+            return;
+        }
+    }
     ml_arena_free(p);
 }

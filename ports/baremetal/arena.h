@@ -24,8 +24,8 @@ void *ml_arena_alloc(enum ml_arena_tenant who, size_t len);
 /** @param p  NULL does nothing. A block that is not one of ours, or freed twice, stops the board. */
 void ml_arena_free(void *p);
 void ml_arena_get_stats(struct ml_arena_stats *out);
-/** @brief Make the @p n-th request from now on fail, once; 0: none. For tests. */
-void ml_arena_fail_at(uint32_t n);
+/** @brief Make every @p n-th request fail from now on, 1: all of them; 0: none. For tests. */
+void ml_arena_fail_every(uint32_t n);
 
 /* The forms the two libraries ask for. */
 void *ml_arena_tls_calloc(size_t n, size_t len);

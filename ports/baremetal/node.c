@@ -3,6 +3,7 @@
  * address. What happens is said on the console; single letters typed there command it:
  *
  *   s  figures      p  peers      r  reset, as the button would      b  rebind      f  forget the stored records
+ *   m  TLS and lwIP get no memory until it is typed again            n  the same, but only every seventh request fails
  *   q  leave, print the figures, power off
  *
  * SPDX-License-Identifier: MIT
@@ -191,6 +192,14 @@ static void leave(void)
     is_leaving = true;
 }
 
+static void starve(uint32_t every)
+{
+    static bool is_starved;
+    is_starved = !is_starved;
+    ml_arena_fail_every(is_starved ? every : 0);
+    printf("memory: %s\n", is_starved ? "withheld" : "given");
+}
+
 static void on_key(int key)
 {
     switch (key) {
@@ -205,6 +214,12 @@ static void on_key(int key)
         board_reset();
     case 'b':
         ml_port_rebind(port);
+        break;
+    case 'm':
+        starve(1);
+        break;
+    case 'n':
+        starve(7);
         break;
     case 'f':
         printf("forgotten: %s\n", ml_strerror(ml_port_erase(port)));
