@@ -140,6 +140,13 @@ void ml_rebind(ml_engine *ml, ml_time now);
 typedef enum ml_ping_kind { ML_PING_DISCO, ML_PING_TSMP, ML_PING_ICMP } ml_ping_kind;
 /** @brief Ping a peer by one of its addresses. The answer is ML_EV_PONG with @p token, or ML_EV_PING_FAILED. */
 ml_err ml_ping(ml_engine *ml, ml_time now, const ml_ip *peer_ip, ml_ping_kind kind, uint32_t token);
+#define ML_PINS 8
+/**
+ * @brief Keep the peer that has this address in the table whatever the size of the tailnet, or (@p is_on false) no longer.
+ * Not stored: to be given again after each start.
+ * @retval ML_ERR_FULL  ML_PINS addresses are pinned, or as many as the table has places
+ */
+ml_err ml_pin_peer(ml_engine *ml, ml_time now, const ml_ip *peer_ip, bool is_on);
 /** @brief Measure the relay regions now. ML_EV_NETCHECK when done. */
 ml_err ml_netcheck(ml_engine *ml, ml_time now);
 

@@ -212,6 +212,7 @@ struct ml_engine {
     struct core_latency latency;
     ml_addr control_local; /* our end of the last control connection; unset when not known */
     struct core_need need;
+    ml_ip pins[ML_PINS]; /* unset = free */
     struct core_cache_out cache_out;
 
     /* State. */
@@ -304,6 +305,9 @@ void core_publish(struct ml_engine *ml, ml_time now);
 bool core_is_live(const struct ml_engine *ml);
 /** Ends all sessions, relays and pings; the netmap goes too when @p forget. */
 void core_drop_all(struct ml_engine *ml, ml_time now, bool forget);
+
+/** What a peer that has no session is needed for now: pinned, recent, or nothing. */
+enum ml_map_need core_need_at_rest(const struct ml_engine *ml, uint16_t peer);
 
 /* slots.c */
 /** The slot of this peer, opened if need be; an idle one is taken away when @p may_evict. ML_PATH_NO_SLOT: none to be had. */

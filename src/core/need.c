@@ -1,7 +1,7 @@
 /*
  * Which peers matter when the tailnet is larger than the peer table, and how one that is not in it gets in.
  *
- *   - a peer with a session stays; then come those that spoke with us lately and those somebody waits for, then those the
+ *   - a pinned peer and one with a session stay; then come those that spoke with us lately and those somebody waits for, then those the
  *     rules let speak to us, then the others (enum ml_map_need).
  *   - a packet from or to a peer that was left out puts it on the list of the wanted, and the netmap is read again: the same
  *     poll, opened anew. The packet is lost; handshakes and connections repeat theirs.
@@ -156,6 +156,67 @@ bool core_is_recent(const struct ml_engine *ml, uint64_t id)
     return false;
 }
 
+/* ---- The pinned ---- */
+
+static bool is_pinned(const struct ml_engine *ml, const ml_ip *ip)
+{
+    for (unsigned i = 0; ml_ip_is_set(ip) && i < ML_PINS; i++) {
+        if (ml_ip_equal(&ml->pins[i], ip)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+enum ml_map_need core_need_at_rest(const struct ml_engine *ml, uint16_t peer)
+{
+    const struct ml_peer *p = ml_map_peer(&ml->map, peer);
+    if (!p) {
+        return ML_NEED_NONE;
+    }
+    ml_ip ip4 = ml_map_peer_ip4(p), ip6 = ml_map_peer_ip6(p);
+    if (is_pinned(ml, &ip4) || is_pinned(ml, &ip6)) {
+        return ML_NEED_LIVE;
+    }
+    return core_is_recent(ml, p->id) ? ML_NEED_RECENT : ML_NEED_NONE;
+}
+
+ml_err ml_pin_peer(ml_engine *ml, ml_time now, const ml_ip *peer_ip, bool is_on)
+{
+    if (!ml || !peer_ip || !ml_ip_is_set(peer_ip)) {
+        return ML_ERR_ARG;
+    }
+    ml_ip *at = NULL;
+    unsigned count = 0;
+    for (unsigned i = 0; i < ML_PINS; i++) {
+        if (ml_ip_equal(&ml->pins[i], peer_ip)) {
+            at = &ml->pins[i];
+            break;
+        }
+        if (!ml_ip_is_set(&ml->pins[i])) {
+            at = at ? at : &ml->pins[i];
+        } else {
+            count++;
+        }
+    }
+    if (is_on && (!at || (!ml_ip_equal(at, peer_ip) && count + 1U >= ml->max_peers))) {
+        return ML_ERR_FULL;
+    }
+    uint16_t peer = ml_map_find_ip(&ml->map, peer_ip);
+    if (is_on) {
+        *at = *peer_ip;
+        if (peer == ML_PEER_NONE) {
+            core_want_ip(ml, now, peer_ip);
+        }
+    } else if (at && ml_ip_equal(at, peer_ip)) {
+        ml_zero(at);
+    }
+    if (peer != ML_PEER_NONE && core_slot_of(ml, peer) == ML_PATH_NO_SLOT) {
+        ml_map_set_need(&ml->map, peer, core_need_at_rest(ml, peer));
+    }
+    return ML_OK;
+}
+
 /* ---- Need of a peer ---- */
 
 static enum ml_map_need need_by_rules(const struct ml_engine *ml, const ml_ip *ip4, const ml_ip *ip6)
@@ -214,6 +275,11 @@ static enum ml_map_need need_of_node(struct ml_engine *ml, ml_time now, const st
                 stand_back(ml, now);
             }
             core_note_recent(ml, now, n->id);
+        }
+    }
+    for (uint8_t i = 0; i < n->address_count; i++) {
+        if (is_pinned(ml, &n->addresses[i].ip)) {
+            return ML_NEED_LIVE;
         }
     }
     if (core_is_recent(ml, n->id)) {

@@ -40,12 +40,7 @@ void core_slot_close(struct ml_engine *ml, uint16_t slot)
     ml_wg_peer_close(&ml->wg, slot);
     ml_path_peer_close(&ml->path, slot);
     ml->slot_of_peer[s->peer] = ML_PATH_NO_SLOT;
-    const struct ml_peer *p = ml_map_peer(&ml->map, s->peer);
-    if (p && core_is_recent(ml, p->id)) {
-        ml_map_set_need(&ml->map, s->peer, ML_NEED_RECENT);
-    } else {
-        ml_map_set_need(&ml->map, s->peer, ML_NEED_NONE);
-    }
+    ml_map_set_need(&ml->map, s->peer, core_need_at_rest(ml, s->peer));
     *s = (struct core_slot){.peer = ML_PEER_NONE};
 }
 

@@ -240,6 +240,42 @@ static void a_table_full_of_idle_sessions_makes_room(void **state)
     assert_int_equal(send_to(30), ML_OK);
 }
 
+static void a_pinned_peer_is_kept_whoever_else_comes(void **state)
+{
+    (void)state;
+    const ml_ip pinned = ml_ip4(100, 64, 1, 25), absent = ml_ip4(100, 64, 1, 26);
+    assert_int_equal(ml_pin_peer(n.ml, now, &pinned, true), ML_OK);
+    assert_int_equal(ml_pin_peer(n.ml, now, &pinned, true), ML_OK); /* once is enough */
+    netmap(0);
+    assert_true(has(25));
+    for (uint8_t id = 10; id < 24; id++) {
+        now += ML_SEC(3700);
+        (void)send_to(id);
+        ml_handle_time(n.ml, now);
+        netmap(0);
+        assert_true(has(id) && has(25));
+    }
+    /* One that was left out is fetched when it is pinned. */
+    now += ML_SEC(3700);
+    unsigned before = rereads();
+    assert_int_equal(ml_pin_peer(n.ml, now, &absent, true), ML_OK);
+    ml_handle_time(n.ml, now);
+    assert_int_equal(rereads(), before + 1);
+    netmap(0);
+    assert_true(has(26) && has(25));
+    /* Not pinned any more, it makes room like the others. */
+    assert_int_equal(ml_pin_peer(n.ml, now, &pinned, false), ML_OK);
+    assert_int_equal(ml_map_need_of(&n.ml->map, ml_map_find_id(&n.ml->map, 25)), ML_NEED_NONE);
+    /* The table cannot be pinned full, and there is a bound. */
+    ml_err err = ML_OK;
+    for (uint8_t i = 100; i < 120 && err == ML_OK; i++) {
+        ml_ip ip = ml_ip4(100, 64, 9, i);
+        err = ml_pin_peer(n.ml, now, &ip, true);
+    }
+    assert_int_equal(err, ML_ERR_FULL);
+    assert_int_equal(ml_pin_peer(n.ml, now, &(ml_ip){{0}}, true), ML_ERR_ARG);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -251,6 +287,7 @@ int main(void)
         T(new_rules_bring_in_whom_they_let_speak_to_us),
         T(C43_a_live_session_holds_its_place_in_a_full_table),
         T(a_table_full_of_idle_sessions_makes_room),
+        T(a_pinned_peer_is_kept_whoever_else_comes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
