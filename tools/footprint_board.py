@@ -21,7 +21,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DOC = ROOT / "docs" / "footprint_board.md"
 KB = 1024
-# What must hold (bytes). Those of a peer are checked by the row "over" until the tables are smaller.
+# What must hold (bytes).
 BUDGETS = {"node_ram": 100 * KB, "image_ram": 192 * KB, "own_flash": 160 * KB, "image_flash": 640 * KB, "netmap_ram": 8 * KB,
            "peer_rest": 200, "peer_live": 700}
 
