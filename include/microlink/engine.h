@@ -373,7 +373,7 @@ void ml_get_netcheck(const ml_engine *ml, ml_netcheck_info *out);
 void ml_get_stats(const ml_engine *ml, ml_stats *out);
 /**
  * @brief Seconds since 1970 as the engine knows them: the wall clock it was given, corrected by control's when they are over a
- * minute apart; 0 = not known. For judging certificates on a device whose clock is not set or wrong.
+ * minute apart; 0 = not known, or before 2023 and so never set. For judging certificates on a device whose clock is not set or wrong.
  */
 uint64_t ml_get_unix_time(const ml_engine *ml, ml_time now);
 const char *ml_get_login_url(const ml_engine *ml);

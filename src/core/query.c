@@ -193,7 +193,10 @@ void ml_get_stats(const ml_engine *ml, ml_stats *out)
 uint64_t ml_get_unix_time(const ml_engine *ml, ml_time now)
 {
     int64_t t = ml ? core_unix_now(ml, now) : 0;
-    return t > 0 ? (uint64_t)t : 0;
+    if (ml && t < ML_MAP_CLOCK_MIN) {
+        t -= ml->control_offset_s; /* a server that lives in the past does not correct anybody */
+    }
+    return t >= ML_MAP_CLOCK_MIN ? (uint64_t)t : 0;
 }
 
 const char *ml_get_login_url(const ml_engine *ml)

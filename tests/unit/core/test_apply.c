@@ -286,6 +286,23 @@ static void C67_own_traffic_stops_when_the_key_expires_and_goes_on_when_it_is_ex
     assert_true(world_got(&w, 1, "again"));
 }
 
+static void the_time_for_certificates_is_controls_unless_it_lives_in_the_past(void **state)
+{
+    (void)state;
+    ml_engine *ml = w.n[0].ml;
+    const int64_t now_ms = INT64_C(1795000000000), later_ms = INT64_C(1795400000000), past_ms = INT64_C(1596240000000);
+    assert_int_equal(ml_get_unix_time(ml, w.now), 0); /* nobody has said */
+    world_delta(&w, 0, &(struct ml_delta){.type = ML_DELTA_TIME, .unix_ms = now_ms});
+    assert_int_equal(ml_get_unix_time(ml, w.now), now_ms / 1000);
+    /* A clock that is wrong by days is corrected. */
+    ml_set_wall_clock(ml, w.now, (uint64_t)now_ms);
+    world_delta(&w, 0, &(struct ml_delta){.type = ML_DELTA_TIME, .unix_ms = later_ms});
+    assert_int_equal(ml_get_unix_time(ml, w.now), later_ms / 1000);
+    /* The official test server says it is 2020. */
+    world_delta(&w, 0, &(struct ml_delta){.type = ML_DELTA_TIME, .unix_ms = past_ms});
+    assert_int_equal(ml_get_unix_time(ml, w.now), now_ms / 1000);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -297,6 +314,7 @@ int main(void)
         T(C55_with_shields_up_only_answers_come_in),
         T(C55_an_unsigned_peer_that_a_rule_would_admit_voids_all_rules),
         T(D65_a_peer_sees_our_masquerade_address_and_reaches_us_by_it),
+        T(the_time_for_certificates_is_controls_unless_it_lives_in_the_past),
         T(C67_own_traffic_stops_when_the_key_expires_and_goes_on_when_it_is_extended),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
