@@ -4,7 +4,7 @@
 . "$(dirname "$0")/common.sh"
 run_one() {
     log=$(mktemp)
-    if ! (cd "$1" && valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,indirect,possible \
+    if ! (cd "$1" && valgrind -q --suppressions="$SUPPRESSIONS" --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,indirect,possible \
         "$2" >"$log" 2>&1); then
         echo "$(basename "$2"): FAILED under valgrind"
         tail -40 "$log"
@@ -14,6 +14,7 @@ run_one() {
     rm -f "$log"
 }
 export -f run_one
+export SUPPRESSIONS=$ROOT/.ci/valgrind.supp
 # Folder and program of every unit test, as ctest knows them.
 ctest --test-dir build --show-only=json-v1 | python3 -c '
 import json, sys

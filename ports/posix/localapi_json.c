@@ -301,6 +301,17 @@ static void write_head(struct ml_daemon *d, json *j)
         ml_json_write_str(j, d->problem);
     }
     ml_json_write_array_end(j);
+    /* Ours: what went nowhere and why, the limits that were reached among it. */
+    ml_stats st;
+    ml_get_stats(d->engine, &st);
+    ml_json_write_key(j, "Dropped");
+    ml_json_write_object_begin(j);
+    for (int i = ML_DROP_NONE + 1; i < ML_DROP_COUNT; i++) {
+        if (st.drop[i] != 0) {
+            ml_json_field_u64(j, ml_drop_text((ml_drop)i), st.drop[i]);
+        }
+    }
+    ml_json_write_object_end(j);
     ml_json_field_str(j, "MagicDNSSuffix", suffix);
     ml_json_write_key(j, "CurrentTailnet");
     if (s.name[0]) {

@@ -137,6 +137,25 @@ static void write_health(struct ml_daemon *d, struct ml_writer *w)
     }
 }
 
+/* What went nowhere and why, the limits that were reached among it. */
+static void write_drops(struct ml_daemon *d, struct ml_writer *w)
+{
+    ml_stats st;
+    bool any = false;
+    ml_get_stats(d->engine, &st);
+    for (int i = ML_DROP_NONE + 1; i < ML_DROP_COUNT; i++) {
+        if (st.drop[i] != 0) {
+            ml_write_str(w, any ? "" : "\n# Dropped since the start:\n");
+            ml_write_str(w, "#     - ");
+            ml_write_dec(w, st.drop[i]);
+            ml_write_str(w, " ");
+            ml_write_str(w, ml_drop_text((ml_drop)i));
+            ml_write_str(w, "\n");
+            any = true;
+        }
+    }
+}
+
 bool ml_text_status(void *daemon, uint64_t *cursor, struct ml_writer *w)
 {
     struct ml_daemon *d = daemon;
@@ -160,13 +179,12 @@ bool ml_text_status(void *daemon, uint64_t *cursor, struct ml_writer *w)
         }
         (*cursor)++;
     }
-    if (*cursor - 1 < count) {
-        return true;
-    }
-    if (w->cap - w->len < LINE_ROOM) {
+    /* Every drop reason takes a line of at most 80 characters. */
+    if (*cursor - 1 < count || w->cap - w->len < LINE_ROOM + ML_DROP_COUNT * 80U) {
         return true;
     }
     write_health(d, w);
+    write_drops(d, w);
     return false;
 }
 
