@@ -141,6 +141,12 @@ func TestHeadscalePolicyIsEnforcedOnTheDevice(t *testing.T) {
 		if !pings(peer.Host, ip) {
 			t.Error("no answer to ICMP echo")
 		}
+		if !node.Official {
+			const reason = "filter: no rule allows it"
+			if text, js := node.MustCLI(t, "status"), node.MustCLI(t, "status", "--json"); !strings.Contains(text, reason) || !strings.Contains(js, reason) {
+				t.Errorf("status does not tell of what was refused:\n%s\n%s", text, js)
+			}
+		}
 	})
 	t.Run("D60 a refused connection is told so by TSMP", func(t *testing.T) {
 		mark := peer.Proc.Mark()
