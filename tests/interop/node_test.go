@@ -55,7 +55,7 @@ func TestNodesOfOneTailnet(t *testing.T) {
 			})
 		}
 	})
-	t.Run("D32 every node reports an endpoint and has a home", func(t *testing.T) {
+	t.Run("C32 D32 every node reports an endpoint and has a home that an official peer sees", func(t *testing.T) {
 		for _, n := range all {
 			harness.Eventually(t, 20*time.Second, n.Name+" has a home", func() error {
 				s, err := n.Status()
