@@ -27,6 +27,7 @@ static bool transmit_by_route(struct ml_engine *ml, ml_time now, uint16_t slot, 
                               size_t len)
 {
     struct ml_path_route r = {0};
+    bool is_relayed = false;
     bool has_route = ml_path_route(&ml->path, now, slot, &r);
     ml->slots[slot].used_at = now;
     ml_netcheck_note_activity(&ml->netcheck, now);
@@ -44,6 +45,8 @@ static bool transmit_by_route(struct ml_engine *ml, ml_time now, uint16_t slot, 
             core_count(ml, drop);
             return false;
         }
+        /* What waits for a relay's login, which may never come, has not left. */
+        is_relayed = drop == ML_DROP_NONE && (!r.derp_region || ml_derp_pool_is_connected(&ml->derp, r.derp_region));
     }
     if (ml_addr_is_set(&r.udp)) {
         ml->stats.direct_tx_packets++;
@@ -52,7 +55,7 @@ static bool transmit_by_route(struct ml_engine *ml, ml_time now, uint16_t slot, 
         core_count(ml, ML_DROP_ROUTE_NO_PATH);
         return false;
     }
-    return true;
+    return is_relayed || ml_addr_is_set(&r.udp);
 }
 
 /* Sends what lies in the reserved room of the output queue. */
