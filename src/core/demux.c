@@ -71,12 +71,12 @@ static void transmit_reserved(struct ml_engine *ml, ml_time now, uint16_t slot, 
         struct ml_path_status st;
         ml_path_get_status(&ml->path, now, slot, &st);
         ml->slots[slot].is_handshake_lost = !is_sent;
-        ml->slots[slot].initiated_at = type == ML_WG_MSG_INITIATION && !ml_addr_is_set(&st.direct) ? now : 0;
+        ml->slots[slot].initiated_at = type == ML_WG_MSG_INITIATION ? now : 0;
+        ml->slots[slot].is_initiated_direct = ml_addr_is_set(&st.direct);
     }
 }
 
-/* An initiation that went by a relay only (which may be down, or wait for its login) and was not answered for a while. Not
- * sooner: a new initiation makes the answer to the last one worthless. */
+/* An initiation that was not answered for a while. Not sooner: a new one makes the answer to the last one worthless. */
 static bool is_initiation_unanswered(const struct ml_engine *ml, ml_time now, uint16_t slot)
 {
     const struct core_slot *s = &ml->slots[slot];
@@ -87,7 +87,8 @@ static bool is_initiation_unanswered(const struct ml_engine *ml, ml_time now, ui
 static void retry_lost_handshake(struct ml_engine *ml, ml_time now, uint16_t slot)
 {
     struct ml_path_status st;
-    if (!ml->slots[slot].is_handshake_lost && !is_initiation_unanswered(ml, now, slot)) {
+    if (!ml->slots[slot].is_handshake_lost &&
+        (ml->slots[slot].is_initiated_direct || !is_initiation_unanswered(ml, now, slot))) {
         return;
     }
     ml_path_get_status(&ml->path, now, slot, &st);
@@ -99,7 +100,9 @@ static void retry_lost_handshake(struct ml_engine *ml, ml_time now, uint16_t slo
 }
 
 /* Others hear of a node that has just registered a moment after we hear of them; what it sends meanwhile is dropped as a
- * stranger's. So for its first seconds an unanswered handshake is repeated at once a second instead of once in five. */
+ * stranger's. And in the first moments of a run relays and direct paths come up one after the other, so that two initiations may
+ * reach a peer within the 20 ms in which it takes only one. So for the first seconds an unanswered initiation is repeated once a
+ * second instead of once in five. */
 void core_fresh_time(struct ml_engine *ml, ml_time now)
 {
     if (now < ml->fresh_at) {

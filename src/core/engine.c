@@ -479,6 +479,8 @@ ml_err ml_start(ml_engine *ml, ml_time now)
         return err;
     }
     ml->is_started = true;
+    ml->fresh_at = now + ML_SEC(1);
+    ml->fresh_until = now + CORE_FRESH_FOR;
     core_use_node_key(ml, now);
     if (ml->cache.home_region) {
         ml_netcheck_set_home(&ml->netcheck, ml->cache.home_region);

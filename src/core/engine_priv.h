@@ -48,9 +48,10 @@ enum core_stream_owner { CORE_STREAM_CONTROL = 1, CORE_STREAM_DERP = 2, CORE_STR
 
 /* A live peer: the same index is its slot in wg and path. */
 struct core_slot {
-    uint16_t peer;          /* slot in the netmap, ML_PEER_NONE = free */
-    bool is_handshake_lost; /* the last handshake message to it found no way: to be sent again when there is one */
-    ml_time initiated_at;   /* our last message to it was an initiation without a direct path; else 0 */
+    uint16_t peer;            /* slot in the netmap, ML_PEER_NONE = free */
+    bool is_handshake_lost;   /* the last handshake message to it found no way: to be sent again when there is one */
+    bool is_initiated_direct; /* there was a direct path when it went */
+    ml_time initiated_at;     /* when our last handshake message was an initiation; else 0 */
     ml_time used_at;
     ml_time handshake_at, last_rx_at; /* 0 = none yet */
     uint64_t rx_bytes, tx_bytes;
