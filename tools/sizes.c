@@ -16,6 +16,7 @@ static const char *const tenants[CORE_TENANT_COUNT] = {
     [CORE_TENANT_NETCHECK] = "latency measurements",
     [CORE_TENANT_DERP_SLOTS] = "relay connections",
     [CORE_TENANT_DERP_ROUTES] = "relay routes",
+    [CORE_TENANT_HANDSHAKES] = "handshakes waiting for their turn",
     [CORE_TENANT_SLOTS] = "session book-keeping",
     [CORE_TENANT_SLOT_OF_PEER] = "peer to session index",
     [CORE_TENANT_SCORES] = "region scores",

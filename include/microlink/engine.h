@@ -295,7 +295,12 @@ typedef struct ml_output {
 
 /** @brief Take one output. False (and ML_OUT_NONE) when there is none. */
 bool ml_poll_output(ml_engine *ml, ml_time now, ml_output *out);
-/** @brief When ml_handle_time() must be called at the latest; ML_NEVER if nothing waits. */
+/**
+ * @brief When ml_handle_time() must be called at the latest; ML_NEVER if nothing waits.
+ *
+ * A time that has passed means at once. No call does more than one curve operation (X25519), which on a small chip takes for
+ * longest: a handshake goes on from call to call, and between them the port serves what else there is.
+ */
 ml_time ml_poll_deadline(const ml_engine *ml);
 
 /* ---- Questions ---- */

@@ -314,37 +314,39 @@ static void reply_to(struct ml_engine *ml, ml_time now, const struct core_carrie
     }
 }
 
-static void initiation_in(struct ml_engine *ml, ml_time now, const struct core_carrier *c, struct ml_wg_in *in)
+/* An initiation that opened: whose is it, and do we answer? False: there is more to do, in another call. */
+static bool initiation_in(struct ml_engine *ml, ml_time now, const struct core_carrier *c, struct ml_wg_in *in)
 {
     uint16_t peer = ml_map_find_key(&ml->map, &in->key);
     const struct ml_peer *p = ml_map_peer(&ml->map, peer);
     if (!p || !ml_route_is_usable(p)) {
-        if (!p && ml_map_may_omit_key(&ml->map, &in->key) && ml_wg_verify(&ml->wg) == ML_DROP_NONE) {
+        ml_drop proof = !p && ml_map_may_omit_key(&ml->map, &in->key) ? ml_wg_verify(&ml->wg) : ML_DROP_WG_UNKNOWN_PEER;
+        if (proof == ML_WG_LATER) {
+            return false;
+        }
+        if (proof == ML_DROP_NONE) {
             core_want_key(ml, now, &in->key);
         }
-        ml_wg_refuse(&ml->wg);
         core_count(ml, p ? ML_DROP_ROUTE_PEER_EXPIRED : ML_DROP_WG_UNKNOWN_PEER);
-        return;
+        return true;
     }
     uint16_t slot = core_slot_of(ml, peer);
     if (slot == ML_PATH_NO_SLOT) {
         /* Anybody can name a key: prove it before a slot is opened, or taken from somebody else. */
         ml_drop drop = ml_wg_verify(&ml->wg);
         if (drop != ML_DROP_NONE) {
-            ml_wg_refuse(&ml->wg);
             core_count(ml, drop);
-            return;
+            return drop != ML_WG_LATER;
         }
         slot = core_slot_get(ml, now, peer, true);
         if (slot == ML_PATH_NO_SLOT) {
-            ml_wg_refuse(&ml->wg);
-            return;
+            return true;
         }
     }
     ml_drop drop = ml_wg_accept(&ml->wg, now, slot, in);
     if (drop != ML_DROP_NONE) {
         core_count(ml, drop);
-        return;
+        return drop != ML_WG_LATER;
     }
     note_rx(ml, now, slot, c);
     uint8_t *room = ml_outq_reserve(&ml->outq, CORE_PACKET_MAX);
@@ -354,6 +356,52 @@ static void initiation_in(struct ml_engine *ml, ml_time now, const struct core_c
     } else {
         core_count(ml, ML_DROP_OUT_FULL);
     }
+    return true;
+}
+
+/* One step of the oldest handshake message that waits. False: it is not done with. */
+static bool handshake_in(struct ml_engine *ml, ml_time now, const struct core_handshake *h)
+{
+    struct ml_wg_in in;
+    ml_wg_on_handshake(&ml->wg, now, h->msg, h->len, &in);
+    switch (in.type) {
+    case ML_WG_IN_LATER:
+        return false;
+    case ML_WG_IN_INITIATION:
+        return initiation_in(ml, now, &h->from, &in);
+    case ML_WG_IN_HANDSHAKE:
+        note_rx(ml, now, in.slot, &h->from);
+        return true;
+    default:
+        core_count(ml, in.drop);
+        return true;
+    }
+}
+
+void core_handshakes(struct ml_engine *ml, ml_time now)
+{
+    while (ml->handshake_count > 0 && ml_outq_has_room(&ml->outq, CORE_PACKET_MAX)) {
+        struct core_handshake *h = &ml->handshakes[ml->handshake_head];
+        if (core_is_live(ml) && !handshake_in(ml, now, h)) {
+            return;
+        }
+        ml_wg_refuse(&ml->wg);
+        ml->handshake_head = (uint8_t)((ml->handshake_head + 1) % ml->handshake_cap);
+        ml->handshake_count--;
+    }
+}
+
+/* The cheap checks were passed: it is worked on, in its turn, by the polls that follow. */
+static void keep_handshake(struct ml_engine *ml, const struct core_carrier *c, const uint8_t *buf, size_t len)
+{
+    if (ml->handshake_count == ml->handshake_cap) {
+        core_count(ml, ML_DROP_WG_RATE_LIMITED); /* its sender repeats it */
+        return;
+    }
+    struct core_handshake *h = &ml->handshakes[(ml->handshake_head + ml->handshake_count++) % ml->handshake_cap];
+    h->from = *c;
+    h->len = (uint8_t)len;
+    memcpy(h->msg, buf, len);
 }
 
 static void wireguard_in(struct ml_engine *ml, ml_time now, const struct core_carrier *c, uint8_t *buf, size_t len)
@@ -365,7 +413,15 @@ static void wireguard_in(struct ml_engine *ml, ml_time now, const struct core_ca
     } else {
         source.addr = c->from;
     }
-    ml_wg_on_packet(&ml->wg, now, &source, buf, len, &in);
+    enum ml_wg_msg_type type = ml_wg_msg_classify(buf, len);
+    if (type == ML_WG_MSG_INITIATION || type == ML_WG_MSG_RESPONSE) {
+        if (ml_wg_check(&ml->wg, now, &source, buf, len, &in)) {
+            keep_handshake(ml, c, buf, len);
+            return;
+        }
+    } else {
+        ml_wg_on_packet(&ml->wg, now, &source, buf, len, &in);
+    }
     switch (in.type) {
     case ML_WG_IN_DROP:
         core_count(ml, in.drop);
@@ -378,15 +434,15 @@ static void wireguard_in(struct ml_engine *ml, ml_time now, const struct core_ca
         inner_in(ml, now, in.slot, in.data, in.len);
         break;
     case ML_WG_IN_KEEPALIVE:
-    case ML_WG_IN_HANDSHAKE:
     case ML_WG_IN_COOKIE:
         note_rx(ml, now, in.slot, c);
         break;
-    case ML_WG_IN_INITIATION:
-        initiation_in(ml, now, c, &in);
-        break;
     case ML_WG_IN_REPLY:
         reply_to(ml, now, c, in.data, in.len);
+        break;
+    case ML_WG_IN_HANDSHAKE:
+    case ML_WG_IN_INITIATION:
+    case ML_WG_IN_LATER: /* of core_handshakes() */
         break;
     }
 }
@@ -488,6 +544,7 @@ ml_err ml_handle_datagram(ml_engine *ml, ml_time now, const ml_addr *from, uint8
         return ML_ERR_FULL;
     }
     const struct core_carrier c = {.from = *from};
+    core_begin(ml);
     ml->stats.direct_rx_packets++;
     core_packet_in(ml, now, &c, buf, len);
     return ML_OK;
@@ -607,7 +664,7 @@ static void drain_path(struct ml_engine *ml, ml_time now)
         uint8_t *room = ml_outq_reserve(&ml->outq, ML_PATH_SEND_MAX);
         size_t len = room ? ml_path_poll_send(&ml->path, now, room, ML_PATH_SEND_MAX, &dst) : 0;
         if (len == 0) {
-            break;
+            break; /* nothing, or nothing without a curve operation that this call does not have */
         }
         if (dst.derp_region) {
             ml_drop drop = ml_derp_pool_send(&ml->derp, now, &dst.node, dst.derp_region, room, len);

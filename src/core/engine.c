@@ -42,7 +42,7 @@ static void *take(struct arena *a, enum core_tenant tenant, size_t len)
 
 /* The configuration with every default filled in. */
 struct sizes {
-    uint16_t peers, slots, regions, rules, derp, stages, routes, flows;
+    uint16_t peers, slots, regions, rules, derp, stages, routes, flows, handshakes;
     uint32_t outq, tx;
 };
 
@@ -58,6 +58,7 @@ static bool get_sizes(const ml_config *cfg, struct sizes *z)
     /* A packet that waits for a session costs 1.3 KB; a host with much memory has many sessions too. */
     z->stages = (uint16_t)(z->outq / 4096U < 4U ? 4U : (z->outq / 4096U > 256U ? 256U : z->outq / 4096U));
     z->routes = (uint16_t)(z->slots < 16 ? 16 : z->slots);
+    z->handshakes = (uint16_t)(z->slots / 16U < 4U ? 4U : (z->slots / 16U > 32U ? 32U : z->slots / 16U));
     z->flows = (uint16_t)(z->peers < 64 ? 64 : (z->peers > 512 ? 512 : z->peers));
     return z->peers <= ML_MAP_MAX_PEERS && z->slots <= ML_WG_MAX_SLOTS && z->regions <= 1024 && z->derp <= ML_DERP_SLOTS_MAX &&
            z->outq >= MIN_OUTQ && z->tx >= ML_DERP_TX_MIN && z->tx >= ML_CONTROL_TX_MIN;
@@ -71,6 +72,7 @@ struct layout {
     struct ml_netcheck_region *netcheck_regions;
     struct ml_derp_slot *derp_slots;
     struct ml_derp_route *derp_routes;
+    struct core_handshake *handshakes;
     struct core_slot *slots;
     uint16_t *slot_of_peer;
     uint32_t *scores;
@@ -89,6 +91,7 @@ static size_t lay_out(struct arena a, const struct sizes *z, struct layout *l)
     l->netcheck_regions = take(&a, CORE_TENANT_NETCHECK, z->regions * sizeof *l->netcheck_regions);
     l->derp_slots = take(&a, CORE_TENANT_DERP_SLOTS, z->derp * sizeof *l->derp_slots);
     l->derp_routes = take(&a, CORE_TENANT_DERP_ROUTES, z->routes * sizeof *l->derp_routes);
+    l->handshakes = take(&a, CORE_TENANT_HANDSHAKES, z->handshakes * sizeof *l->handshakes);
     l->slots = take(&a, CORE_TENANT_SLOTS, z->slots * sizeof *l->slots);
     l->slot_of_peer = take(&a, CORE_TENANT_SLOT_OF_PEER, z->peers * sizeof *l->slot_of_peer);
     l->scores = take(&a, CORE_TENANT_SCORES, z->regions * sizeof *l->scores);
@@ -136,7 +139,8 @@ static void init_modules(struct ml_engine *ml, const struct sizes *z, const stru
     ml_netcheck_set_http(&ml->netcheck, !ml->no_derp);
     ml_path_init(
         &ml->path,
-        &(struct ml_path_cfg){.rng = &ml->random, .no_disco = ml->no_disco, .no_derp = ml->no_derp, .no_stun = ml->no_stun},
+        &(struct ml_path_cfg){
+            .rng = &ml->random, .no_disco = ml->no_disco, .no_derp = ml->no_derp, .no_stun = ml->no_stun, .budget = &ml->curve},
         l->path_peers, z->slots);
     ml->derp_self = (struct ml_derp_self){.priv = &ml->identity.node, .pub = &ml->node_pub, .rng = &ml->random};
     ml_derp_pool_init(&ml->derp, &(struct ml_derp_pool_cfg){.self = ml->derp_self,
@@ -146,6 +150,8 @@ static void init_modules(struct ml_engine *ml, const struct sizes *z, const stru
                                                             .tx_cap_each = z->tx,
                                                             .routes = l->derp_routes,
                                                             .route_count = z->routes});
+    ml->handshakes = l->handshakes;
+    ml->handshake_cap = (uint8_t)z->handshakes;
     ml->slots = l->slots;
     ml->slot_of_peer = l->slot_of_peer;
     ml->scores = l->scores;
@@ -443,7 +449,8 @@ static ml_err start_wg(struct ml_engine *ml, ml_time now)
                                       .peer_count = ml->max_slots,
                                       .stage_count = ml->wg_stage_count,
                                       .tai_mark = memcmp(ml->clock_mark, no_mark, sizeof no_mark) != 0 ? ml->clock_mark : NULL,
-                                      .unix_sec = ml->build_unix_time};
+                                      .unix_sec = ml->build_unix_time,
+                                      .budget = &ml->curve};
         ml_err err = ml_wg_init(&ml->wg, now, &cfg);
         if (err != ML_OK) {
             return err;

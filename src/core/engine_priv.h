@@ -162,6 +162,21 @@ struct core_self {
     bool is_known; /* a netmap named us */
 };
 
+/** Where a packet came from: UDP address, or relay slot, region and source key. */
+struct core_carrier {
+    ml_addr from;
+    uint16_t region;
+    unsigned derp_slot;
+    ml_node_key source;
+};
+
+/* A handshake message that waits for its curve operations. */
+struct core_handshake {
+    struct core_carrier from;
+    uint8_t len;
+    uint8_t msg[ML_WG_INITIATION_LEN];
+};
+
 struct ml_engine {
     /* Configuration, copied. */
     ml_random random;
@@ -205,6 +220,11 @@ struct ml_engine {
     uint16_t wg_stage_count;
     bool has_wg;      /* ml_wg_init() was done */
     uint32_t *scores; /* one for each region, for netcheck */
+
+    /* What a call may cost (crypto/curve_budget.h): every public function begins with one curve operation. */
+    struct ml_curve_budget curve;
+    struct core_handshake *handshakes; /* a ring, the oldest is being worked on; when it is full the newest is dropped */
+    uint8_t handshake_cap, handshake_head, handshake_count;
 
     /* Live peers. */
     struct core_slot *slots;
@@ -274,6 +294,7 @@ enum core_tenant {
     CORE_TENANT_NETCHECK,
     CORE_TENANT_DERP_SLOTS,
     CORE_TENANT_DERP_ROUTES,
+    CORE_TENANT_HANDSHAKES, /* handshake messages waiting for their turn */
     CORE_TENANT_SLOTS,
     CORE_TENANT_SLOT_OF_PEER,
     CORE_TENANT_SCORES,
@@ -287,6 +308,11 @@ enum core_tenant {
 };
 
 /* engine.c */
+/** The port called: one curve operation may be done until it calls again. */
+static inline void core_begin(struct ml_engine *ml)
+{
+    ml->curve.left = 1;
+}
 /**
  * The bytes of each tenant of this configuration's arena, without the gaps of alignment between them; for tools/sizes.c.
  * Returns what ml_mem_needed() does.
@@ -343,13 +369,8 @@ size_t core_latency_tx_peek(const struct ml_engine *ml, uint32_t local, const ui
 void core_latency_tx_done(struct ml_engine *ml, uint32_t local, size_t n);
 
 /* demux.c */
-/** Where a packet came from: UDP address, or relay slot, region and source key. */
-struct core_carrier {
-    ml_addr from;
-    uint16_t region;
-    unsigned derp_slot;
-    ml_node_key source;
-};
+/** Goes on with the handshake messages that wait, one curve operation in a call. */
+void core_handshakes(struct ml_engine *ml, ml_time now);
 void core_packet_in(struct ml_engine *ml, ml_time now, const struct core_carrier *c, uint8_t *buf, size_t len);
 /** Seals an IP packet of our own making for a live peer and sends it. */
 void core_send_inner(struct ml_engine *ml, ml_time now, uint16_t slot, const uint8_t *packet, size_t len);
@@ -399,7 +420,6 @@ bool core_cache_poll(struct ml_engine *ml, ml_time now);
 void core_cache_flush(struct ml_engine *ml, ml_time now);
 ml_time core_cache_deadline(const struct ml_engine *ml);
 
-struct core_carrier;
 /** A packet of a session that we do not have came from there: when it is a peer we know, begin a new session. */
 void core_renew(struct ml_engine *ml, ml_time now, const struct core_carrier *c);
 

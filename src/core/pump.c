@@ -155,11 +155,13 @@ static void drain(struct ml_engine *ml, ml_time now)
     if (!ml->has_wg) {
         return;
     }
+    ml->curve.is_short = false;
     core_drain_control(ml, now);
     core_drain_derp(ml, now);
     if (!ml->is_derp_map_open) {
         take_report(ml, now);
     }
+    core_handshakes(ml, now);
     core_drain_senders(ml, now);
     core_drain_pongs(ml, now);
 }
@@ -186,6 +188,7 @@ bool ml_poll_output(ml_engine *ml, ml_time now, ml_output *out)
     if (!ml) {
         return false;
     }
+    core_begin(ml);
     if (ml->is_pop_due) {
         ml->stuck_since = 0;
         ml_outq_pop(&ml->outq);
@@ -231,6 +234,7 @@ void ml_handle_time(ml_engine *ml, ml_time now)
     if (!ml || !ml->has_wg) {
         return;
     }
+    core_begin(ml);
     ml_time due = ml_poll_deadline(ml);
     due = due < ml->time_at ? ml->time_at : due;
     ml->time_at = now;
@@ -269,6 +273,9 @@ ml_time ml_poll_deadline(const ml_engine *ml)
     ml_time at = earlier(ml_control_deadline(&ml->control), core_ping_deadline(ml));
     if (!ml->is_started) {
         return at;
+    }
+    if (ml->curve.is_short || ml->handshake_count > 0) {
+        return ml->time_at; /* there is work for the next call */
     }
     at = earlier(at, ml_derp_pool_deadline(&ml->derp));
     if (!ml->is_derp_map_open) {

@@ -206,6 +206,10 @@ static void derp_event(struct ml_engine *ml, ml_time now, unsigned slot, uint16_
  * a relay hangs up on a client that does not read for 2 s (dataplane.md 7.4, D51). */
 static bool may_take_relayed(struct ml_engine *ml, ml_time now)
 {
+    if (ml->curve.left == 0) {
+        ml->curve.is_short = true; /* what it carries may need a curve operation of its own */
+        return false;
+    }
     if (ml_outq_has_room(&ml->outq, 2 * CORE_PACKET_MAX)) {
         ml->stuck_since = 0;
         return true;
@@ -387,6 +391,7 @@ void ml_handle_stream_opened(ml_engine *ml, ml_time now, ml_stream_id id, const 
     if (!ml) {
         return;
     }
+    core_begin(ml);
     if (CORE_STREAM_OWNER(id) == CORE_STREAM_CONTROL) {
         ml->control_local = info ? info->local : (ml_addr){{{0}}, 0};
         ml_control_on_opened(&ml->control, now, CORE_STREAM_LOCAL(id));
@@ -417,6 +422,7 @@ void ml_handle_stream_data(ml_engine *ml, ml_time now, ml_stream_id id, const ui
     if (!ml || !buf || !used) {
         return;
     }
+    core_begin(ml);
     if (CORE_STREAM_OWNER(id) == CORE_STREAM_CONTROL) {
         struct core_apply_ctx ctx = {.ml = ml, .now = now};
         const struct ml_delta_sink sink = {.fn = core_apply, .ctx = &ctx};
@@ -457,6 +463,7 @@ void ml_handle_stream_closed(ml_engine *ml, ml_time now, ml_stream_id id, ml_clo
     if (!ml) {
         return;
     }
+    core_begin(ml);
     if (CORE_STREAM_OWNER(id) == CORE_STREAM_CONTROL) {
         struct core_apply_ctx ctx = {.ml = ml, .now = now};
         const struct ml_delta_sink sink = {.fn = core_apply, .ctx = &ctx};

@@ -39,6 +39,7 @@
 #ifndef ML_PATH_PATH_H
 #define ML_PATH_PATH_H
 
+#include "crypto/curve_budget.h"
 #include "disco/disco_box.h"
 #include "disco/disco_msg.h"
 #include "microlink/error.h"
@@ -121,6 +122,9 @@ struct ml_path_cfg {
     bool no_disco;        /* no pings, no call-me-maybe; only pings over DERP are answered */
     bool no_derp;         /* never route over DERP */
     bool no_stun;         /* own endpoints are as fresh as they get: local ones */
+    /* Curve operations that may be done in one call; lives as long as the path. NULL: any. What has to wait to be sent waits; a
+     * datagram is to be given only while there is one left. */
+    struct ml_curve_budget *budget;
 };
 
 struct ml_path {

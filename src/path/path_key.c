@@ -56,7 +56,7 @@ static bool fill_slot(struct ml_path *p, struct ml_path_peer *peer)
         peer->shared = k->shared;
         return true;
     }
-    return ml_disco_shared(&peer->shared, &peer->disco, &p->disco_priv);
+    return ml_curve_take(p->cfg.budget) && ml_disco_shared(&peer->shared, &peer->disco, &p->disco_priv);
 }
 
 const struct ml_disco_shared *ml_path_shared(struct ml_path *p, ml_time now, const ml_disco_key *disco,
@@ -79,7 +79,7 @@ const struct ml_disco_shared *ml_path_shared(struct ml_path *p, ml_time now, con
     }
     struct ml_path_key *k = find_cached(p, disco);
     if (!k) {
-        if (!may_derive(p, now)) {
+        if (!ml_curve_take(p->cfg.budget) || !may_derive(p, now)) {
             return NULL;
         }
         k = least_used(p);

@@ -182,17 +182,26 @@ static size_t seal(struct ml_path *p, ml_time now, const ml_disco_key *disco, co
     return w.bad ? 0 : ml_disco_seal(buf, cap, shared, &p->disco_pub, p->cfg.rng, plain, w.len);
 }
 
+/* Sealing failed for want of a curve operation: it is done in a later call. */
+static bool is_put_off(const struct ml_path *p)
+{
+    return p->cfg.budget && p->cfg.budget->is_short;
+}
+
 static size_t send_pong(struct ml_path *p, ml_time now, struct ml_disco_msg *m, uint8_t *buf, size_t cap,
                         struct ml_path_dst *dst)
 {
     while (p->pong_count > 0) {
         const struct ml_path_reply *r = &p->pongs[p->pong_head];
-        p->pong_head = (uint8_t)((p->pong_head + 1) % ML_PATH_PONGS);
-        p->pong_count--;
         m->type = ML_DISCO_PONG;
         memcpy(m->tx, r->tx, sizeof m->tx);
         m->src = r->src;
         size_t n = seal(p, now, &r->disco, m, buf, cap);
+        if (n == 0 && is_put_off(p)) {
+            return 0;
+        }
+        p->pong_head = (uint8_t)((p->pong_head + 1) % ML_PATH_PONGS);
+        p->pong_count--;
         if (n > 0) {
             if (r->derp_region) {
                 dst->derp_region = r->derp_region;
@@ -219,6 +228,9 @@ static size_t send_ping(struct ml_path *p, ml_time now, struct ml_disco_msg *m, 
         memcpy(m->tx, g->tx, sizeof m->tx);
         m->node_key = p->node_pub;
         size_t n = seal(p, now, &peer->disco, m, buf, cap);
+        if (n == 0 && is_put_off(p)) {
+            return 0;
+        }
         if (n == 0) {
             ml_zero(g); /* the peer's key is no good: as if it was never asked for */
             continue;
@@ -244,8 +256,8 @@ static size_t send_cmm(struct ml_path *p, ml_time now, struct ml_disco_msg *m, u
         if (!peer->is_cmm_wanted) {
             continue;
         }
-        peer->is_cmm_wanted = false;
         if (peer->home_region == 0) {
+            peer->is_cmm_wanted = false;
             continue;
         }
         m->type = ML_DISCO_CALL_ME_MAYBE;
@@ -254,6 +266,10 @@ static size_t send_cmm(struct ml_path *p, ml_time now, struct ml_disco_msg *m, u
             m->addrs[k] = p->ep.list[k].addr;
         }
         size_t n = seal(p, now, &peer->disco, m, buf, cap);
+        if (n == 0 && is_put_off(p)) {
+            return 0;
+        }
+        peer->is_cmm_wanted = false;
         if (n > 0) {
             dst->derp_region = peer->home_region;
             dst->node = peer->node;

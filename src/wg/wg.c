@@ -159,6 +159,7 @@ ml_err ml_wg_init(struct ml_wg *wg, ml_time now, const struct ml_wg_cfg *cfg)
     }
     ml_zero(wg);
     wg->rng = *cfg->random;
+    wg->budget = cfg->budget;
     wg->peers = cfg->peers;
     wg->peer_count = cfg->peer_count;
     wg->stage = cfg->stage;
@@ -189,10 +190,19 @@ void ml_wg_clear(struct ml_wg *wg)
     ml_wipe(wg, sizeof *wg);
 }
 
+/* The initiation that was begun for this peer is not wanted any more. */
+static void drop_draft(struct ml_wg *wg, const struct ml_wg_peer *p)
+{
+    if (wg->draft.step != 0 && wg->draft_slot == slot_of(wg, p)) {
+        ml_wipe(&wg->draft, sizeof wg->draft);
+    }
+}
+
 /* Ends all sessions and handshakes of a peer and forgets what waits for them. */
 static void reset_peer(struct ml_wg *wg, struct ml_wg_peer *p)
 {
     stage_flush(wg, p);
+    drop_draft(wg, p);
     ml_wg_session_clear(&p->session);
     ml_wipe(&p->initiator, sizeof p->initiator);
     ml_wg_cookie_init(&p->cookie);
@@ -272,6 +282,7 @@ void ml_wg_peer_close(struct ml_wg *wg, uint16_t slot)
         }
         remove_work(wg, p, before);
     }
+    drop_draft(wg, p);
     ml_wipe(p, sizeof *p);
 }
 
@@ -341,19 +352,25 @@ void ml_wg_peer_expire(struct ml_wg *wg, uint16_t slot)
 }
 
 /* X25519(our static, the peer's static), kept in the slot when there is room for it. */
-static bool static_secret(const struct ml_wg *wg, struct ml_wg_peer *p, uint8_t out[32])
+static enum ml_curve_step static_secret(const struct ml_wg *wg, struct ml_wg_peer *p, uint8_t out[32])
 {
 #if ML_CFG_WG_KEEP_STATIC_SECRET
     if (!(p->flags & FLAG_HAS_SECRET)) {
+        if (!ml_curve_take(wg->budget)) {
+            return ML_CURVE_LATER;
+        }
         if (!ml_x25519(p->static_secret, &wg->id.priv, p->key.b)) {
-            return false;
+            return ML_CURVE_BAD;
         }
         p->flags |= FLAG_HAS_SECRET;
     }
     memcpy(out, p->static_secret, 32);
-    return true;
+    return ML_CURVE_DONE;
 #else
-    return ml_x25519(out, &wg->id.priv, p->key.b);
+    if (!ml_curve_take(wg->budget)) {
+        return ML_CURVE_LATER;
+    }
+    return ml_x25519(out, &wg->id.priv, p->key.b) ? ML_CURVE_DONE : ML_CURVE_BAD;
 #endif
 }
 
@@ -399,19 +416,17 @@ static bool pass_load_check(struct ml_wg *wg, ml_time now, const struct ml_wg_so
     return true;
 }
 
-static void on_initiation(struct ml_wg *wg, ml_time now, const struct ml_wg_source *from, const uint8_t *msg,
-                          struct ml_wg_in *res)
+static void on_initiation(struct ml_wg *wg, const uint8_t *msg, struct ml_wg_in *res)
 {
-    if (!ml_wg_checker_mac1(&wg->checker, msg, ML_WG_INITIATION_LEN)) {
-        res->drop = ML_DROP_WG_BAD_MAC1;
-        return;
-    }
-    if (!pass_load_check(wg, now, from, msg, ML_WG_INITIATION_LEN, res)) {
-        return;
-    }
-    if (!ml_wg_initiation_open(&wg->pending, &wg->id, msg)) {
-        res->drop = ML_DROP_WG_BAD_AUTH;
-        return;
+    if (!wg->pending.is_open) {
+        if (!ml_curve_take(wg->budget)) {
+            res->type = ML_WG_IN_LATER;
+            return;
+        }
+        if (!ml_wg_initiation_open(&wg->pending, &wg->id, msg)) {
+            res->drop = ML_DROP_WG_BAD_AUTH;
+            return;
+        }
     }
     memcpy(res->key.b, wg->pending.remote_static, 32);
     res->type = ML_WG_IN_INITIATION;
@@ -422,32 +437,38 @@ static void established(struct ml_wg *wg, struct ml_wg_peer *p)
 {
     ml_wg_timers_handshake_complete(&p->timers);
     p->flags &= (uint8_t)~FLAG_INITIATION;
+    drop_draft(wg, p);
     wg->counters.handshakes++;
     add_event(wg, p, EVENT_ESTABLISHED);
     add_work(wg, p);
 }
 
-static void on_response(struct ml_wg *wg, ml_time now, const struct ml_wg_source *from, const uint8_t *msg,
-                        struct ml_wg_in *res)
+/* The peer whose initiation in flight has this index. */
+static struct ml_wg_peer *peer_in_flight(const struct ml_wg *wg, uint32_t index)
 {
-    uint32_t index = ml_get_le32(msg + ML_WG_RESP_OFF_RECEIVER);
-    struct ml_wg_keys keys;
-
-    if (!ml_wg_checker_mac1(&wg->checker, msg, ML_WG_RESPONSE_LEN)) {
-        res->drop = ML_DROP_WG_BAD_MAC1;
-        return;
-    }
     struct ml_wg_peer *p = peer_of_index(wg, index);
-    if (!p || index == 0 || p->initiator.local_index != index) {
+
+    return p && index != 0 && p->initiator.local_index == index ? p : NULL;
+}
+
+static void on_response(struct ml_wg *wg, ml_time now, const uint8_t *msg, struct ml_wg_in *res)
+{
+    struct ml_wg_keys keys;
+    struct ml_wg_peer *p = peer_in_flight(wg, ml_get_le32(msg + ML_WG_RESP_OFF_RECEIVER));
+
+    if (!p) {
         res->drop = ML_DROP_WG_UNEXPECTED;
         return;
     }
-    if (!pass_load_check(wg, now, from, msg, ML_WG_RESPONSE_LEN, res)) {
+    switch (ml_wg_response_open(&p->initiator, &wg->answer, &wg->id, msg, &keys, wg->budget)) {
+    case ML_CURVE_LATER:
+        res->type = ML_WG_IN_LATER;
         return;
-    }
-    if (!ml_wg_response_open(&p->initiator, &wg->id, msg, &keys)) {
+    case ML_CURVE_BAD:
         res->drop = ML_DROP_WG_BAD_AUTH;
         return;
+    case ML_CURVE_DONE:
+        break;
     }
     ml_wg_session_install_current(&p->session, now, &keys);
     ml_wipe(&keys, sizeof keys);
@@ -519,12 +540,60 @@ static void on_data(struct ml_wg *wg, ml_time now, uint8_t *msg, size_t len, str
     res->type = ML_WG_IN_DATA;
 }
 
-void ml_wg_on_packet(struct ml_wg *wg, ml_time now, const struct ml_wg_source *from, uint8_t *buf, size_t len,
-                     struct ml_wg_in *res)
+static void clear_result(struct ml_wg_in *res)
 {
     ml_zero(res);
     res->slot = ML_WG_NO_SLOT;
-    ml_wg_refuse(wg);
+}
+
+bool ml_wg_check(struct ml_wg *wg, ml_time now, const struct ml_wg_source *from, const uint8_t *msg, size_t len,
+                 struct ml_wg_in *res)
+{
+    enum ml_wg_msg_type type = ml_wg_msg_classify(msg, len);
+
+    clear_result(res);
+    if (!wg->has_key) {
+        res->drop = ML_DROP_NOT_READY;
+        return false;
+    }
+    if (type != ML_WG_MSG_INITIATION && type != ML_WG_MSG_RESPONSE) {
+        res->drop = ML_DROP_UNKNOWN_TYPE;
+        return false;
+    }
+    if (!ml_wg_checker_mac1(&wg->checker, msg, len)) {
+        res->drop = ML_DROP_WG_BAD_MAC1;
+        return false;
+    }
+    if (type == ML_WG_MSG_RESPONSE && !peer_in_flight(wg, ml_get_le32(msg + ML_WG_RESP_OFF_RECEIVER))) {
+        res->drop = ML_DROP_WG_UNEXPECTED;
+        return false;
+    }
+    return pass_load_check(wg, now, from, msg, len, res);
+}
+
+void ml_wg_on_handshake(struct ml_wg *wg, ml_time now, const uint8_t *msg, size_t len, struct ml_wg_in *res)
+{
+    enum ml_wg_msg_type type = ml_wg_msg_classify(msg, len);
+
+    clear_result(res);
+    if (!wg->has_key) {
+        res->drop = ML_DROP_NOT_READY;
+    } else if (type == ML_WG_MSG_INITIATION) {
+        on_initiation(wg, msg, res);
+    } else if (type == ML_WG_MSG_RESPONSE) {
+        on_response(wg, now, msg, res);
+    } else {
+        res->drop = ML_DROP_UNKNOWN_TYPE;
+    }
+    if (res->type != ML_WG_IN_LATER && res->type != ML_WG_IN_INITIATION) {
+        ml_wg_refuse(wg);
+    }
+}
+
+void ml_wg_on_packet(struct ml_wg *wg, ml_time now, const struct ml_wg_source *from, uint8_t *buf, size_t len,
+                     struct ml_wg_in *res)
+{
+    clear_result(res);
     if (!wg->has_key) {
         res->drop = ML_DROP_NOT_READY;
         return;
@@ -534,10 +603,11 @@ void ml_wg_on_packet(struct ml_wg *wg, ml_time now, const struct ml_wg_source *f
         on_data(wg, now, buf, len, res);
         break;
     case ML_WG_MSG_INITIATION:
-        on_initiation(wg, now, from, buf, res);
-        break;
     case ML_WG_MSG_RESPONSE:
-        on_response(wg, now, from, buf, res);
+        ml_wg_refuse(wg);
+        if (ml_wg_check(wg, now, from, buf, len, res)) {
+            ml_wg_on_handshake(wg, now, buf, len, res);
+        }
         break;
     case ML_WG_MSG_COOKIE:
         on_cookie(wg, now, buf, res);
@@ -559,22 +629,25 @@ ml_drop ml_wg_verify(struct ml_wg *wg)
     if (wg->pending.is_authentic) {
         return ML_DROP_NONE;
     }
+    if (!ml_curve_take(wg->budget)) {
+        return ML_WG_LATER;
+    }
     bool ok = ml_x25519(ss, &wg->id.priv, wg->pending.remote_static) && ml_wg_initiation_verify(&wg->pending, ss);
     ml_wipe(ss, sizeof ss);
     return ok ? ML_DROP_NONE : ML_DROP_WG_BAD_AUTH;
 }
 
-/* The checks and effects of ml_wg_accept() on a slot known to be the right one. */
-static ml_drop answer(struct ml_wg *wg, ml_time now, struct ml_wg_peer *p)
+/* Proves that the sender is the slot's peer, and that its initiation is not a repetition. */
+static ml_drop admit(struct ml_wg *wg, ml_time now, struct ml_wg_peer *p)
 {
-    struct ml_wg_keys keys;
     uint8_t ss[32];
 
     if (!wg->pending.is_authentic) {
-        bool ok = static_secret(wg, p, ss) && ml_wg_initiation_verify(&wg->pending, ss);
+        enum ml_curve_step step = static_secret(wg, p, ss);
+        bool ok = step == ML_CURVE_DONE && ml_wg_initiation_verify(&wg->pending, ss);
         ml_wipe(ss, sizeof ss);
         if (!ok) {
-            return ML_DROP_WG_BAD_AUTH;
+            return step == ML_CURVE_LATER ? ML_WG_LATER : ML_DROP_WG_BAD_AUTH;
         }
     }
     if (memcmp(wg->pending.stamp, p->stamp, sizeof p->stamp) <= 0) {
@@ -583,15 +656,34 @@ static ml_drop answer(struct ml_wg *wg, ml_time now, struct ml_wg_peer *p)
     if (p->initiation_at != ML_NEVER && now - p->initiation_at <= ML_WG_FLOOD_INTERVAL) {
         return ML_DROP_WG_FLOOD;
     }
-    memcpy(p->stamp, wg->pending.stamp, sizeof p->stamp);
-    p->initiation_at = now;
+    return ML_DROP_NONE;
+}
+
+/* The checks and effects of ml_wg_accept() on a slot known to be the right one. */
+static ml_drop answer(struct ml_wg *wg, ml_time now, struct ml_wg_peer *p)
+{
+    struct ml_wg_keys keys;
+    uint8_t stamp[ML_WG_STAMP_LEN];
+
+    ml_drop drop = wg->pending.step == 0 ? admit(wg, now, p) : ML_DROP_NONE;
+    if (drop != ML_DROP_NONE) {
+        return drop;
+    }
+    memcpy(stamp, wg->pending.stamp, sizeof stamp);
     /*
      * An initiation of our own that is in flight stays valid: when both sides start at once, each answers the other, and
      * whichever session is used first wins. Official nodes drop theirs and wait for a retry.
      */
-    if (!ml_wg_response_write(&wg->pending, &wg->rng, new_index(wg, p), wg->reply, &keys)) {
+    switch (ml_wg_response_write(&wg->pending, &wg->rng, new_index(wg, p), wg->reply, &keys, wg->budget)) {
+    case ML_CURVE_LATER:
+        return ML_WG_LATER;
+    case ML_CURVE_BAD:
         return ML_DROP_WG_BAD_AUTH;
+    case ML_CURVE_DONE:
+        break;
     }
+    memcpy(p->stamp, stamp, sizeof p->stamp);
+    p->initiation_at = now;
     ml_wg_cookie_add_macs(&p->cookie, now, p->key.b, wg->reply, ML_WG_RESPONSE_LEN);
     ml_wg_session_install_next(&p->session, now, &keys);
     ml_wipe(&keys, sizeof keys);
@@ -610,6 +702,9 @@ ml_drop ml_wg_accept(struct ml_wg *wg, ml_time now, uint16_t slot, struct ml_wg_
 
     if (p && wg->pending.is_open && memcmp(p->key.b, wg->pending.remote_static, 32) == 0) {
         drop = answer(wg, now, p);
+        if (drop == ML_WG_LATER) {
+            return drop;
+        }
     }
     ml_wg_refuse(wg);
     res->drop = drop;
@@ -623,6 +718,9 @@ void ml_wg_refuse(struct ml_wg *wg)
 {
     if (wg->pending.is_open) {
         ml_wipe(&wg->pending, sizeof wg->pending);
+    }
+    if (wg->answer.step != 0) {
+        ml_wipe(&wg->answer, sizeof wg->answer);
     }
 }
 
@@ -674,27 +772,47 @@ enum ml_wg_seal_result ml_wg_seal(struct ml_wg *wg, ml_time now, uint16_t slot, 
     return is_staged ? ML_WG_STAGED : ML_WG_DROPPED;
 }
 
+/* The curve operations of an initiation. There is one draft: while it is another's, this peer's turn has not come. */
+static enum ml_curve_step prepare_initiation(struct ml_wg *wg, struct ml_wg_peer *p, uint8_t ss[32])
+{
+    if (wg->draft.step != 0 && wg->draft_slot != slot_of(wg, p)) {
+        return ML_CURVE_LATER;
+    }
+    enum ml_curve_step step = static_secret(wg, p, ss);
+    if (step == ML_CURVE_DONE) {
+        wg->draft_slot = slot_of(wg, p);
+        step = ml_wg_draft_run(&wg->draft, &wg->rng, p->key.b, wg->budget);
+    }
+    return step;
+}
+
 static bool write_initiation(struct ml_wg *wg, ml_time now, struct ml_wg_peer *p, uint8_t *dst, size_t *out_len)
 {
     uint8_t ss[32];
     uint8_t stamp[ML_WG_STAMP_LEN];
 
-    p->flags &= (uint8_t)~FLAG_INITIATION;
     /* Asked again, because a response may have been sent since. */
     if (!ml_wg_timers_want_handshake(&p->timers, now, &wg->rng, true, p->stage_count > 0)) {
+        p->flags &= (uint8_t)~FLAG_INITIATION;
+        drop_draft(wg, p);
         note_deadline(wg, p);
         return false;
     }
-    ml_wg_tai_stamp(&wg->tai, now, stamp);
-    bool ok = static_secret(wg, p, ss) &&
-              ml_wg_initiation_write(&p->initiator, &wg->id, &wg->rng, p->key.b, ss, stamp, new_index(wg, p), dst);
-    ml_wipe(ss, sizeof ss);
-    if (!ok) {
+    enum ml_curve_step step = prepare_initiation(wg, p, ss);
+    if (step == ML_CURVE_LATER) {
+        ml_wipe(ss, sizeof ss);
+        return false;
+    }
+    p->flags &= (uint8_t)~FLAG_INITIATION;
+    if (step == ML_CURVE_BAD) {
         /* The peer's key is no key: nothing will ever reach it. */
         wg->counters.gave_up_dropped += p->stage_count;
         stage_flush(wg, p);
         return false;
     }
+    ml_wg_tai_stamp(&wg->tai, now, stamp);
+    ml_wg_initiation_write(&p->initiator, &wg->draft, &wg->id, p->key.b, ss, stamp, new_index(wg, p), dst);
+    ml_wipe(ss, sizeof ss);
     ml_wg_cookie_add_macs(&p->cookie, now, p->key.b, dst, ML_WG_INITIATION_LEN);
     ml_wg_timers_initiation_sent(&p->timers, now, &wg->rng);
     note_deadline(wg, p);
@@ -744,7 +862,8 @@ bool ml_wg_poll_send(struct ml_wg *wg, ml_time now, uint8_t *dst, size_t cap, ui
             *slot = at;
             return true;
         }
-        /* Only an initiation that waits for the clock's mark to be stored keeps a slot in the list. */
+        /* Only an initiation that waits, for the clock's mark to be stored or for its curve operations, keeps a slot in the
+         * list. */
         if (p->flags & FLAG_INITIATION) {
             before = at;
         } else {

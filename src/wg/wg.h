@@ -7,7 +7,9 @@
  * sizes in wg_msg.h, wg_session.h and wg_timers.h.
  *
  * The order of calls:
- *   packet in    ml_wg_on_packet(); on ML_WG_IN_INITIATION look `key` up, then ml_wg_accept() or ml_wg_refuse()
+ *   packet in    ml_wg_on_packet(); on ML_WG_IN_INITIATION look `key` up, then ml_wg_accept() or ml_wg_refuse().
+ *                An owner with a budget of curve operations keeps initiations and responses that pass ml_wg_check(), one after
+ *                the other, and gives them to ml_wg_on_handshake() again and again until none says "later"
  *   packet out   ml_wg_seal(); a packet that cannot go yet is staged and comes back through ml_wg_poll_send()
  *   time         ml_wg_on_time() when ml_wg_deadline() has come
  *   after each   until NONE: ml_wg_poll_event(); then until false: ml_wg_poll_send()
@@ -77,6 +79,8 @@ struct ml_wg_cfg {
     uint32_t load_per_sec;   /* handshake messages a second beyond which cookies are asked for; 0 = 20 */
     const uint8_t *tai_mark; /* stored 12-byte mark, or NULL */
     uint64_t unix_sec;       /* time known to be past, or 0 */
+    /* Curve operations that may be done in one call; lives as long as the device. NULL: as many as it takes, nothing is put off. */
+    struct ml_curve_budget *budget;
 };
 
 struct ml_wg {
@@ -84,7 +88,10 @@ struct ml_wg {
     ml_random rng;
     struct ml_wg_cookie_checker checker;
     struct ml_wg_tai64n tai;
+    struct ml_curve_budget *budget;
     struct ml_wg_responder pending;
+    struct ml_wg_answer answer; /* to the response being opened */
+    struct ml_wg_draft draft;   /* of the next initiation, for `draft_slot`; the others that want one wait */
     struct ml_wg_peer *peers;
     struct ml_wg_stage *stage;
     ml_time next_at; /* nothing is due before */
@@ -93,6 +100,7 @@ struct ml_wg {
     uint16_t peer_count, stage_count, stage_free;
     uint16_t work_head, work_tail; /* slots that may have something to send */
     uint16_t event_count, event_next;
+    uint16_t draft_slot;
     uint8_t slot_bits;
     uint8_t stage_per_peer;
     bool has_key;
@@ -106,8 +114,12 @@ enum ml_wg_in_type {
     ML_WG_IN_HANDSHAKE,  /* `slot`: our initiation was answered, the session is up */
     ML_WG_IN_COOKIE,     /* `slot`: our next initiation will carry the cookie */
     ML_WG_IN_INITIATION, /* `key` wants a session: ml_wg_accept() or ml_wg_refuse() */
-    ML_WG_IN_REPLY       /* send `data`, `len` back to the source it came from */
+    ML_WG_IN_REPLY,      /* send `data`, `len` back to the source it came from */
+    ML_WG_IN_LATER       /* the budget is spent: give the same message to ml_wg_on_handshake() again, and no other before */
 };
+
+/** Instead of a drop: the budget is spent, call again. */
+#define ML_WG_LATER ML_DROP_COUNT
 
 struct ml_wg_in {
     enum ml_wg_in_type type;
@@ -174,19 +186,27 @@ void ml_wg_peer_expire(struct ml_wg *wg, uint16_t slot);
 void ml_wg_on_packet(struct ml_wg *wg, ml_time now, const struct ml_wg_source *from, uint8_t *buf, size_t len,
                      struct ml_wg_in *res);
 /**
+ * @brief What comes before any curve operation on an initiation or a response: shape, mac1, and under load mac2 and the rate.
+ * @return true: ml_wg_on_handshake() may have it. False: @p res says what becomes of it (DROP or REPLY).
+ */
+bool ml_wg_check(struct ml_wg *wg, ml_time now, const struct ml_wg_source *from, const uint8_t *msg, size_t len,
+                 struct ml_wg_in *res);
+/** The rest of it. After INITIATION, too, the same message may come again until ml_wg_accept() or ml_wg_refuse() ended it. */
+void ml_wg_on_handshake(struct ml_wg *wg, ml_time now, const uint8_t *msg, size_t len, struct ml_wg_in *res);
+/**
  * @brief Does the pending initiation really come from the key it names? One X25519, kept for ml_wg_accept().
  *
  * To be asked before a slot is opened, or taken from somebody else, for it: anybody can write an initiation that names a
- * key. ML_DROP_NONE when it does.
+ * key. ML_DROP_NONE when it does; ML_WG_LATER.
  */
 ml_drop ml_wg_verify(struct ml_wg *wg);
 /**
  * @brief Answer the pending initiation from an open slot that holds its key.
- * @return ML_DROP_NONE: send `res->data`, `res->len` to the peer (by its own path, not to the packet's source). Otherwise
- *         nothing is sent: forged, stamp not newer than the last, or within 20 ms of the last.
+ * @return ML_DROP_NONE: send `res->data`, `res->len` to the peer (by its own path, not to the packet's source). ML_WG_LATER.
+ *         Otherwise nothing is sent: forged, stamp not newer than the last, or within 20 ms of the last.
  */
 ml_drop ml_wg_accept(struct ml_wg *wg, ml_time now, uint16_t slot, struct ml_wg_in *res);
-/** Forget the pending initiation: nothing is sent. The next ml_wg_on_packet() does it too. */
+/** Forget the handshake message that is being worked on: nothing is sent. ml_wg_on_packet() does it too when it gets one. */
 void ml_wg_refuse(struct ml_wg *wg);
 
 /**

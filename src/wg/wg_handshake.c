@@ -48,32 +48,49 @@ static void mix_psk(struct ml_noise_sym *s, uint8_t key[32])
     ml_wipe(tau, sizeof tau);
 }
 
-bool ml_wg_initiation_write(struct ml_wg_initiator *hs, const struct ml_wg_identity *id, const ml_random *rng,
+enum ml_curve_step ml_wg_draft_run(struct ml_wg_draft *d, const ml_random *rng, const uint8_t peer_pub[32],
+                                   struct ml_curve_budget *budget)
+{
+    if (d->step == 0) {
+        if (!ml_curve_take(budget)) {
+            return ML_CURVE_LATER;
+        }
+        ml_x25519_keygen(&d->ephemeral, rng);
+        ml_x25519_base(d->ephemeral_pub, &d->ephemeral);
+        d->step = 1;
+    }
+    if (d->step == 1) {
+        if (!ml_curve_take(budget)) {
+            return ML_CURVE_LATER;
+        }
+        if (!ml_x25519(d->es, &d->ephemeral, peer_pub)) {
+            ml_wipe(d, sizeof *d);
+            return ML_CURVE_BAD;
+        }
+        d->step = 2;
+    }
+    return ML_CURVE_DONE;
+}
+
+void ml_wg_initiation_write(struct ml_wg_initiator *hs, struct ml_wg_draft *d, const struct ml_wg_identity *id,
                             const uint8_t peer_pub[32], const uint8_t ss[32], const uint8_t stamp[ML_WG_STAMP_LEN],
                             uint32_t index, uint8_t msg[ML_WG_INITIATION_LEN])
 {
     uint8_t key[32];
-    uint8_t *ephemeral = msg + ML_WG_INIT_OFF_EPHEMERAL;
-    bool ok = false;
 
     memset(msg, 0, ML_WG_INITIATION_LEN);
     ml_put_le32(msg, ML_WG_MSG_INITIATION);
     ml_put_le32(msg + ML_WG_OFF_SENDER, index);
-    ml_x25519_keygen(&hs->ephemeral, rng);
-    ml_x25519_base(ephemeral, &hs->ephemeral);
+    memcpy(msg + ML_WG_INIT_OFF_EPHEMERAL, d->ephemeral_pub, 32);
+    hs->ephemeral = d->ephemeral;
     hs->local_index = index;
-
-    start(&hs->sym, peer_pub, ephemeral);
-    if (ml_noise_mix_dh(&hs->sym, key, &hs->ephemeral, peer_pub)) {
-        ml_noise_seal(&hs->sym, msg + ML_WG_INIT_OFF_STATIC, key, id->pub, 32);
-        ml_noise_mix_key2(&hs->sym, key, ss, 32);
-        ml_noise_seal(&hs->sym, msg + ML_WG_INIT_OFF_STAMP, key, stamp, ML_WG_STAMP_LEN);
-        ok = true;
-    } else {
-        ml_wipe(hs, sizeof *hs);
-    }
+    start(&hs->sym, peer_pub, d->ephemeral_pub);
+    ml_noise_mix_key2(&hs->sym, key, d->es, 32);
+    ml_noise_seal(&hs->sym, msg + ML_WG_INIT_OFF_STATIC, key, id->pub, 32);
+    ml_noise_mix_key2(&hs->sym, key, ss, 32);
+    ml_noise_seal(&hs->sym, msg + ML_WG_INIT_OFF_STAMP, key, stamp, ML_WG_STAMP_LEN);
+    ml_wipe(d, sizeof *d);
     ml_wipe(key, sizeof key);
-    return ok;
 }
 
 bool ml_wg_initiation_open(struct ml_wg_responder *hs, const struct ml_wg_identity *id, const uint8_t msg[ML_WG_INITIATION_LEN])
@@ -117,61 +134,96 @@ bool ml_wg_initiation_verify(struct ml_wg_responder *hs, const uint8_t ss[32])
     return true;
 }
 
-bool ml_wg_response_write(struct ml_wg_responder *hs, const ml_random *rng, uint32_t index, uint8_t msg[ML_WG_RESPONSE_LEN],
-                          struct ml_wg_keys *keys)
+/* The curve operations of a response, each mixed in as it is done. */
+static enum ml_curve_step respond(struct ml_wg_responder *hs, const ml_random *rng, struct ml_curve_budget *budget)
+{
+    for (; hs->step < 3; hs->step++) {
+        if (!ml_curve_take(budget)) {
+            return ML_CURVE_LATER;
+        }
+        if (hs->step == 0) {
+            ml_x25519_keygen(&hs->ephemeral, rng);
+            ml_x25519_base(hs->ephemeral_pub, &hs->ephemeral);
+            ml_noise_mix_hash(&hs->sym, hs->ephemeral_pub, 32);
+            ml_noise_mix_key(&hs->sym, hs->ephemeral_pub, 32);
+        } else if (!mix_dh(&hs->sym, &hs->ephemeral, hs->step == 1 ? hs->remote_ephemeral : hs->remote_static)) {
+            return ML_CURVE_BAD;
+        }
+    }
+    return ML_CURVE_DONE;
+}
+
+enum ml_curve_step ml_wg_response_write(struct ml_wg_responder *hs, const ml_random *rng, uint32_t index,
+                                        uint8_t msg[ML_WG_RESPONSE_LEN], struct ml_wg_keys *keys,
+                                        struct ml_curve_budget *budget)
 {
     uint8_t key[32];
-    ml_private_key ephemeral;
-    uint8_t *ephemeral_pub = msg + ML_WG_RESP_OFF_EPHEMERAL;
-    bool ok = false;
+    enum ml_curve_step step = hs->is_open && hs->is_authentic ? respond(hs, rng, budget) : ML_CURVE_BAD;
 
-    if (!hs->is_open || !hs->is_authentic) {
-        return false;
+    if (step == ML_CURVE_LATER) {
+        return step;
     }
-    memset(msg, 0, ML_WG_RESPONSE_LEN);
-    ml_put_le32(msg, ML_WG_MSG_RESPONSE);
-    ml_put_le32(msg + ML_WG_OFF_SENDER, index);
-    ml_put_le32(msg + ML_WG_RESP_OFF_RECEIVER, hs->remote_index);
-    ml_x25519_keygen(&ephemeral, rng);
-    ml_x25519_base(ephemeral_pub, &ephemeral);
-    ml_noise_mix_hash(&hs->sym, ephemeral_pub, 32);
-    ml_noise_mix_key(&hs->sym, ephemeral_pub, 32);
-    if (mix_dh(&hs->sym, &ephemeral, hs->remote_ephemeral) && mix_dh(&hs->sym, &ephemeral, hs->remote_static)) {
+    if (step == ML_CURVE_DONE) {
+        memset(msg, 0, ML_WG_RESPONSE_LEN);
+        ml_put_le32(msg, ML_WG_MSG_RESPONSE);
+        ml_put_le32(msg + ML_WG_OFF_SENDER, index);
+        ml_put_le32(msg + ML_WG_RESP_OFF_RECEIVER, hs->remote_index);
+        memcpy(msg + ML_WG_RESP_OFF_EPHEMERAL, hs->ephemeral_pub, 32);
         mix_psk(&hs->sym, key);
         ml_noise_seal(&hs->sym, msg + ML_WG_RESP_OFF_EMPTY, key, key, 0);
         ml_hkdf_blake2s(keys->receive, keys->send, NULL, hs->sym.ck, key, 0);
         keys->local_index = index;
         keys->remote_index = hs->remote_index;
-        ok = true;
+        ml_wipe(key, sizeof key);
     }
-    ml_wipe(key, sizeof key);
-    ml_wipe(&ephemeral, sizeof ephemeral);
     ml_wipe(hs, sizeof *hs);
-    return ok;
+    return step;
 }
 
-bool ml_wg_response_open(struct ml_wg_initiator *hs, const struct ml_wg_identity *id, const uint8_t msg[ML_WG_RESPONSE_LEN],
-                         struct ml_wg_keys *keys)
+/* The same of opening a response. */
+static enum ml_curve_step consume(const struct ml_wg_initiator *hs, struct ml_wg_answer *a, const struct ml_wg_identity *id,
+                                  const uint8_t *ephemeral, struct ml_curve_budget *budget)
 {
-    struct ml_noise_sym sym = hs->sym;
+    for (; a->step < 2; a->step++) {
+        if (!ml_curve_take(budget)) {
+            return ML_CURVE_LATER;
+        }
+        if (a->step == 0) {
+            a->sym = hs->sym;
+            ml_noise_mix_hash(&a->sym, ephemeral, 32);
+            ml_noise_mix_key(&a->sym, ephemeral, 32);
+        }
+        if (!mix_dh(&a->sym, a->step == 0 ? &hs->ephemeral : &id->priv, ephemeral)) {
+            return ML_CURVE_BAD;
+        }
+    }
+    return ML_CURVE_DONE;
+}
+
+enum ml_curve_step ml_wg_response_open(struct ml_wg_initiator *hs, struct ml_wg_answer *a, const struct ml_wg_identity *id,
+                                       const uint8_t msg[ML_WG_RESPONSE_LEN], struct ml_wg_keys *keys,
+                                       struct ml_curve_budget *budget)
+{
     uint8_t key[32];
     uint8_t nothing[1];
-    const uint8_t *ephemeral = msg + ML_WG_RESP_OFF_EPHEMERAL;
-    bool ok = false;
+    enum ml_curve_step step = consume(hs, a, id, msg + ML_WG_RESP_OFF_EPHEMERAL, budget);
 
-    ml_noise_mix_hash(&sym, ephemeral, 32);
-    ml_noise_mix_key(&sym, ephemeral, 32);
-    if (mix_dh(&sym, &hs->ephemeral, ephemeral) && mix_dh(&sym, &id->priv, ephemeral)) {
-        mix_psk(&sym, key);
-        ok = ml_noise_open(&sym, nothing, key, msg + ML_WG_RESP_OFF_EMPTY, ML_AEAD_TAG);
+    if (step == ML_CURVE_LATER) {
+        return step;
     }
-    if (ok) {
-        ml_hkdf_blake2s(keys->send, keys->receive, NULL, sym.ck, key, 0);
+    if (step == ML_CURVE_DONE) {
+        mix_psk(&a->sym, key);
+        if (!ml_noise_open(&a->sym, nothing, key, msg + ML_WG_RESP_OFF_EMPTY, ML_AEAD_TAG)) {
+            step = ML_CURVE_BAD;
+        }
+    }
+    if (step == ML_CURVE_DONE) {
+        ml_hkdf_blake2s(keys->send, keys->receive, NULL, a->sym.ck, key, 0);
         keys->local_index = hs->local_index;
         keys->remote_index = ml_get_le32(msg + ML_WG_OFF_SENDER);
         ml_wipe(hs, sizeof *hs);
     }
     ml_wipe(key, sizeof key);
-    ml_wipe(&sym, sizeof sym);
-    return ok;
+    ml_wipe(a, sizeof *a);
+    return step;
 }

@@ -62,6 +62,7 @@ static const char *const tenants[CORE_TENANT_COUNT] = {
     [CORE_TENANT_NETCHECK] = "latency measurements",
     [CORE_TENANT_DERP_SLOTS] = "relay connections",
     [CORE_TENANT_DERP_ROUTES] = "relay routes",
+    [CORE_TENANT_HANDSHAKES] = "handshakes waiting for their turn",
     [CORE_TENANT_SLOTS] = "session book-keeping",
     [CORE_TENANT_SLOT_OF_PEER] = "peer to session index",
     [CORE_TENANT_SCORES] = "region scores",
@@ -138,7 +139,7 @@ static unsigned drain(struct world *w, unsigned i)
 {
     ml_output out;
     unsigned n = 0;
-    while (ml_poll_output(w->n[i].ml, w->now, &out) && out.type != ML_OUT_NONE) {
+    while (world_poll(w->n[i].ml, w->now, &out)) {
         if (out.type == ML_OUT_DATAGRAM && n < 4) {
             memcpy(flying[n], out.data, out.len);
             flying_len[n++] = out.len;

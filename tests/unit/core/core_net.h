@@ -391,7 +391,7 @@ static inline bool net_drain(struct net *n, unsigned i)
     struct world_node *node = &n->w.n[i];
     ml_output out;
     bool any = false;
-    while (ml_poll_output(node->ml, n->w.now, &out)) {
+    while (world_poll(node->ml, n->w.now, &out)) {
         any = true;
         switch (out.type) {
         case ML_OUT_DATAGRAM:

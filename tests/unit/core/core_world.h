@@ -131,13 +131,24 @@ static inline void world_deliver(struct world *w, unsigned from, const ml_output
     w->lost++;
 }
 
+/* The next output. A poll without one may have done a part of a handshake, and the next does the next part. */
+static inline bool world_poll(ml_engine *ml, ml_time now, ml_output *out)
+{
+    do {
+        if (ml_poll_output(ml, now, out)) {
+            return true;
+        }
+    } while (ml->curve.is_short);
+    return false;
+}
+
 /* Takes everything out of one engine; true if there was anything. */
 static inline bool world_drain(struct world *w, unsigned i)
 {
     struct world_node *n = &w->n[i];
     ml_output out;
     bool any = false;
-    while (ml_poll_output(n->ml, w->now, &out)) {
+    while (world_poll(n->ml, w->now, &out)) {
         any = true;
         switch (out.type) {
         case ML_OUT_DATAGRAM:
