@@ -91,6 +91,7 @@ bool ml_control_init(struct ml_control *c, const struct ml_control_cfg *cfg)
     c->random = cfg->random;
     c->log = cfg->log;
     c->machine_key = cfg->machine_key;
+    c->budget = cfg->budget;
     c->server_key = cfg->server_key;
     c->is_key_pinned = cfg->server_key_is_pinned;
     c->tx = cfg->tx;
@@ -193,6 +194,7 @@ void ml_control_start(struct ml_control *c, ml_time now, const struct ml_control
     c->has_node_key = id && ml_key_is_set(&id->node_key);
     if (c->has_node_key) {
         c->node_key = id->node_key;
+        ml_x25519_base(c->node_pub.b, &c->node_key);
     }
     c->is_started = true;
     c->link_retry_at = now;
@@ -588,6 +590,7 @@ bool ml_control_poll_event(struct ml_control *c, struct ml_control_event *ev)
         ev->user_id = c->reg.user_id;
         ev->user_login = c->reg.login;
         ev->node_key = c->has_node_key ? &c->node_key : NULL;
+        ev->node_pub = c->has_node_key ? &c->node_pub : NULL;
         ev->server_key = &c->server_key;
         return true;
     }

@@ -32,9 +32,11 @@ struct ml_control_cfg {
     const ml_random *random;    /**< Must outlive the client. */
     const struct ml_log *log;   /**< May be NULL; must outlive the client. */
     ml_private_key machine_key; /**< Copied. */
-    ml_machine_key server_key;  /**< Cached or pinned; all zero = fetch it first. */
-    bool server_key_is_pinned;  /**< Never replace server_key by a fetched one. */
-    uint8_t *tx;                /**< ML_CONTROL_TX_MIN bytes or more: sealed bytes waiting for the socket; ours until clear. */
+    /** Curve operations that may be done in one call; lives as long as the client. NULL: any. */
+    struct ml_curve_budget *budget;
+    ml_machine_key server_key; /**< Cached or pinned; all zero = fetch it first. */
+    bool server_key_is_pinned; /**< Never replace server_key by a fetched one. */
+    uint8_t *tx;               /**< ML_CONTROL_TX_MIN bytes or more: sealed bytes waiting for the socket; ours until clear. */
     size_t tx_len;
     uint32_t map_message_max; /**< Longest netmap message taken; 0 = 64 MiB. Parsing memory does not depend on it. */
 };
@@ -135,6 +137,7 @@ struct ml_control_event {
     uint64_t user_id;
     const char *user_login;
     const ml_private_key *node_key;
+    const ml_node_key *node_pub; /**< Its public half. */
     const ml_machine_key *server_key;
 };
 /**

@@ -11,19 +11,17 @@
 #include "microlink/version.h"
 #include "json/json_write.h"
 
-void ml_control_key_text(char *dst, size_t cap, const char *prefix, const ml_private_key *priv)
+void ml_control_key_text(char *dst, size_t cap, const ml_node_key *pub)
 {
-    uint8_t pub[32];
-    ml_x25519_base(pub, priv);
     struct ml_writer w = ml_writer_of((uint8_t *)dst, cap);
-    ml_write_key(&w, prefix, pub);
+    ml_write_key(&w, ML_KEY_PREFIX_NODE, pub->b);
     (void)ml_write_end_str(&w);
 }
 
-static void field_node_key(struct ml_json_writer *j, const char *name, const ml_private_key *priv)
+static void field_node_key(struct ml_json_writer *j, const char *name, const ml_node_key *pub)
 {
     char text[ML_KEY_TEXT_CAP];
-    ml_control_key_text(text, sizeof text, ML_KEY_PREFIX_NODE, priv);
+    ml_control_key_text(text, sizeof text, pub);
     ml_json_field_str(j, name, text);
 }
 
@@ -127,9 +125,9 @@ size_t ml_control_body_register(const struct ml_control *c, uint8_t *dst, size_t
     struct ml_json_writer j = ml_json_writer_of(&w);
     ml_json_write_object_begin(&j);
     ml_json_field_u64(&j, "Version", c->capver);
-    field_node_key(&j, "NodeKey", c->has_candidate && !c->reg.is_logout ? &c->candidate_key : &c->node_key);
+    field_node_key(&j, "NodeKey", c->has_candidate && !c->reg.is_logout ? &c->candidate_pub : &c->node_pub);
     if (c->reg.is_rotating && c->has_node_key && c->has_candidate && !c->reg.is_logout) {
-        field_node_key(&j, "OldNodeKey", &c->node_key);
+        field_node_key(&j, "OldNodeKey", &c->node_pub);
     }
     if (with_auth) {
         /* The part of a wrapped key after "--TL" is for Tailnet Lock and stays here (control.md 12.8). */
@@ -162,7 +160,7 @@ size_t ml_control_body_map(const struct ml_control *c, uint8_t *dst, size_t cap,
     ml_json_write_object_begin(&j);
     ml_json_field_u64(&j, "Version", c->capver);
     ml_json_field_bool(&j, "KeepAlive", true);
-    field_node_key(&j, "NodeKey", &c->node_key);
+    field_node_key(&j, "NodeKey", &c->node_pub);
     if (ml_key_is_set(&p->disco)) {
         ml_json_write_key(&j, "DiscoKey");
         ml_json_write_text_begin(&j);

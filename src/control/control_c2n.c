@@ -170,7 +170,7 @@ bool ml_control_ping_take(struct ml_control *c, ml_time now, const struct ml_pin
 void ml_control_reply_start(struct ml_control *c, ml_time now)
 {
     c->is_reply_due = false;
-    ml_control_key_text(c->ts_lb[0], sizeof c->ts_lb[0], ML_KEY_PREFIX_NODE, &c->node_key);
+    ml_control_key_text(c->ts_lb[0], sizeof c->ts_lb[0], &c->node_pub);
     c->ts_lb[1][0] = '\0';
     if (ml_control_request(c, now, REQ_REPLY, c->is_reply_head ? "HEAD" : "POST", url_path(c->reply_url))) {
         c->stats.pings++;

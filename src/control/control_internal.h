@@ -83,6 +83,6 @@ void ml_control_reply_start(struct ml_control *c, ml_time now);
 size_t ml_control_body_register(const struct ml_control *c, uint8_t *dst, size_t cap, bool with_auth);
 size_t ml_control_body_map(const struct ml_control *c, uint8_t *dst, size_t cap, bool is_poll);
 /** Public half of @p priv as text with its prefix; zero-terminated. */
-void ml_control_key_text(char *dst, size_t cap, const char *prefix, const ml_private_key *priv);
+void ml_control_key_text(char *dst, size_t cap, const ml_node_key *pub);
 
 #endif

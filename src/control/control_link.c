@@ -71,33 +71,69 @@ static void key_fetch_start(struct ml_control *c, ml_time now)
     ml_control_stream_open(c, SLOT_PLAIN);
 }
 
-static void attempt_start(struct ml_control *c, uint8_t slot, uint16_t port)
+static uint16_t slot_port(const struct ml_control *c, uint8_t slot);
+
+/* The connection is made while the initiation is: there is something to send once both are there. */
+static void attempt_start(struct ml_control *c, uint8_t slot)
 {
     struct ml_control_dial *d = &c->u.dial[slot];
     memset(d, 0, sizeof *d);
     ml_http1_init(&d->http, false);
-    uint8_t initiation[ML_NOISE_INITIATION_LEN];
-    if (!ml_noise_ik_start(&d->ik, c->capver, &c->machine_key, &c->server_key, c->random, initiation)) {
-        c->is_key_suspect = true; /* no X25519 key: as wrong as any other */
-        return;
-    }
-    char host[ML_CONTROL_HOST_CAP + 8];
-    struct ml_writer w = ml_writer_of((uint8_t *)host, sizeof host);
-    ml_control_write_host(&w, c->url.host, port, slot == SLOT_TLS);
-    (void)ml_write_end_str(&w);
-    w = ml_writer_of(d->tx, sizeof d->tx);
-    ml_http1_write_upgrade(&w, host, initiation, sizeof initiation);
-    d->tx_len = (uint16_t)w.len;
+    ml_noise_ik_begin(&d->ik, c->capver, &c->machine_key, &c->server_key);
+    d->is_preparing = true;
     ml_control_stream_open(c, slot);
 }
 
+static void write_upgrade(struct ml_control *c, uint8_t slot, const uint8_t initiation[ML_NOISE_INITIATION_LEN])
+{
+    struct ml_control_dial *d = &c->u.dial[slot];
+    char host[ML_CONTROL_HOST_CAP + 8];
+    struct ml_writer w = ml_writer_of((uint8_t *)host, sizeof host);
+    ml_control_write_host(&w, c->url.host, slot_port(c, slot), slot == SLOT_TLS);
+    (void)ml_write_end_str(&w);
+    w = ml_writer_of(d->tx, sizeof d->tx);
+    ml_http1_write_upgrade(&w, host, initiation, ML_NOISE_INITIATION_LEN);
+    d->tx_len = (uint16_t)w.len;
+}
+
 static void dial_failed(struct ml_control *c, ml_time now);
+
+static bool is_dialling(const struct ml_control *c, uint8_t slot)
+{
+    return c->link == LINK_DIAL && c->streams[slot].state != SLOT_FREE;
+}
+
+/* Goes on with the initiations, as far as curve operations may be done now. */
+static void prepare(struct ml_control *c, ml_time now)
+{
+    uint8_t initiation[ML_NOISE_INITIATION_LEN];
+    for (uint8_t slot = SLOT_PLAIN; slot <= SLOT_TLS; slot++) {
+        struct ml_control_dial *d = &c->u.dial[slot];
+        if (!is_dialling(c, slot) || !d->is_preparing) {
+            continue;
+        }
+        switch (ml_noise_ik_initiate(&d->ik, c->random, initiation, c->budget)) {
+        case ML_CURVE_DONE:
+            d->is_preparing = false;
+            write_upgrade(c, slot, initiation);
+            break;
+        case ML_CURVE_BAD: /* no X25519 key: as wrong as any other */
+            c->is_key_suspect = true;
+            c->race_at = ML_NEVER;
+            dial_failed(c, now);
+            break;
+        case ML_CURVE_LATER:
+            break;
+        }
+    }
+}
 
 static void dial_start(struct ml_control *c, ml_time now)
 {
     uint16_t plain = 0;
     uint16_t tls = 0;
     ml_control_dial_ports(&c->url, &plain, &tls);
+    (void)plain;
     bool is_recent = c->has_dialled && now - c->last_dial_at < ML_CONTROL_TLS_ONLY;
     memset(&c->u, 0, sizeof c->u);
     c->link = LINK_DIAL;
@@ -108,15 +144,12 @@ static void dial_start(struct ml_control *c, ml_time now)
     c->is_key_suspect = false;
     c->stats.dials++;
     if (tls && is_recent) {
-        attempt_start(c, SLOT_TLS, tls);
+        attempt_start(c, SLOT_TLS);
     } else {
         c->race_at = tls ? now + ML_CONTROL_RACE_DELAY : ML_NEVER;
-        attempt_start(c, SLOT_PLAIN, plain);
+        attempt_start(c, SLOT_PLAIN);
     }
-    if (c->is_key_suspect) {
-        c->race_at = ML_NEVER;
-        dial_failed(c, now);
-    }
+    prepare(c, now);
 }
 
 void ml_control_link_start(struct ml_control *c, ml_time now)
@@ -390,10 +423,12 @@ static size_t dial_data(struct ml_control *c, ml_time now, uint8_t slot, const u
         d->is_upgraded = true;
     }
     size_t used = 0;
-    enum ml_noise_ik_result result = ml_noise_ik_feed(&d->ik, buf + taken, len - taken, &used);
+    enum ml_noise_ik_result result = ml_noise_ik_feed(&d->ik, buf + taken, len - taken, &used, c->budget);
     taken += used;
+    d->is_whole = result == ML_NOISE_IK_LATER;
     switch (result) {
     case ML_NOISE_IK_MORE:
+    case ML_NOISE_IK_LATER:
         return taken;
     case ML_NOISE_IK_DONE:
         session_start(c, slot);
@@ -657,11 +692,14 @@ void ml_control_link_closed(struct ml_control *c, ml_time now, uint8_t slot, enu
 void ml_control_link_on_time(struct ml_control *c, ml_time now)
 {
     if (c->link == LINK_DIAL && now >= c->race_at) {
-        uint16_t plain = 0;
-        uint16_t tls = 0;
-        ml_control_dial_ports(&c->url, &plain, &tls);
         c->race_at = ML_NEVER;
-        attempt_start(c, SLOT_TLS, tls);
+        attempt_start(c, SLOT_TLS);
+    }
+    prepare(c, now);
+    for (uint8_t slot = SLOT_PLAIN; slot <= SLOT_TLS; slot++) {
+        if (is_dialling(c, slot) && c->u.dial[slot].is_whole) {
+            (void)dial_data(c, now, slot, NULL, 0);
+        }
     }
     if ((c->link == LINK_KEY || c->link == LINK_DIAL) && now >= c->dial_deadline) {
         ml_control_problem_set(c, ML_CONTROL_PROBLEM_TIMEOUT, slot_port(c, c->url.is_tls ? SLOT_TLS : SLOT_PLAIN), NULL, 0);
@@ -673,6 +711,11 @@ ml_time ml_control_link_deadline(const struct ml_control *c)
 {
     if (c->link == LINK_KEY) {
         return c->dial_deadline;
+    }
+    for (uint8_t slot = SLOT_PLAIN; slot <= SLOT_TLS; slot++) {
+        if (is_dialling(c, slot) && (c->u.dial[slot].is_preparing || c->u.dial[slot].is_whole)) {
+            return 0; /* curve operations are to be done */
+        }
     }
     if (c->link == LINK_DIAL) {
         return c->race_at < c->dial_deadline ? c->race_at : c->dial_deadline;

@@ -23,7 +23,7 @@ bool ml_control_poll_due(const struct ml_control *c, ml_time now)
 static void fill_request(struct ml_control *c, bool is_poll)
 {
     c->body_len = ml_control_body_map(c, c->body, sizeof c->body, is_poll);
-    ml_control_key_text(c->ts_lb[0], sizeof c->ts_lb[0], ML_KEY_PREFIX_NODE, &c->node_key);
+    ml_control_key_text(c->ts_lb[0], sizeof c->ts_lb[0], &c->node_pub);
     c->ts_lb[1][0] = '\0';
 }
 

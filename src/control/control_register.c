@@ -68,17 +68,20 @@ void ml_control_register_start(struct ml_control *c, ml_time now)
     struct ml_control_register *r = &c->reg;
     bool needs_candidate = !r->is_logout && (!c->has_node_key || r->is_rotating);
     if (needs_candidate && !c->has_candidate) {
+        if (!ml_curve_take(c->budget)) {
+            return; /* still due */
+        }
         ml_x25519_keygen(&c->candidate_key, c->random);
+        ml_x25519_base(c->candidate_pub.b, &c->candidate_key);
         c->has_candidate = true;
     }
     /* With a stored key the first try goes without Auth; a key that serves a login must not be spent for nothing (C29). */
     bool with_auth = c->auth_key[0] != '\0' && !r->is_logout && (needs_candidate || r->use_auth);
     c->body_len = ml_control_body_register(c, c->body, sizeof c->body, with_auth);
-    ml_control_key_text(c->ts_lb[0], sizeof c->ts_lb[0], ML_KEY_PREFIX_NODE,
-                        needs_candidate ? &c->candidate_key : &c->node_key);
+    ml_control_key_text(c->ts_lb[0], sizeof c->ts_lb[0], needs_candidate ? &c->candidate_pub : &c->node_pub);
     c->ts_lb[1][0] = '\0';
     if (needs_candidate && c->has_node_key) {
-        ml_control_key_text(c->ts_lb[1], sizeof c->ts_lb[1], ML_KEY_PREFIX_NODE, &c->node_key);
+        ml_control_key_text(c->ts_lb[1], sizeof c->ts_lb[1], &c->node_pub);
     }
     if (!ml_control_request(c, now, REQ_REGISTER, "POST", "/machine/register")) {
         ml_wipe(c->body, sizeof c->body);
@@ -271,6 +274,7 @@ static void succeed(struct ml_control *c, ml_time now)
     struct ml_control_register *r = &c->reg;
     if (c->has_candidate) {
         c->node_key = c->candidate_key;
+        c->node_pub = c->candidate_pub;
         c->has_node_key = true;
         drop_candidate(c);
         ml_control_mark(c, ML_CONTROL_EV_IDENTITY);

@@ -110,7 +110,9 @@ enum ml_control_link {
 
 /* One attempt at the upgrade. */
 struct ml_control_dial {
-    bool is_upgraded; /* 101 seen, Noise answer expected */
+    bool is_upgraded;  /* 101 seen, Noise answer expected */
+    bool is_preparing; /* the initiation is being made: nothing to send yet */
+    bool is_whole;     /* the Noise answer is here and being worked on */
     struct ml_http1 http;
     struct ml_noise_ik ik;
     uint16_t tx_len, tx_pos;
@@ -199,6 +201,8 @@ struct ml_control {
     char hostname[64];
     char os[16];
     ml_private_key machine_key, node_key, candidate_key;
+    ml_node_key node_pub, candidate_pub; /* theirs */
+    struct ml_curve_budget *budget;
     ml_machine_key server_key;
     char auth_key[ML_CONTROL_AUTH_CAP];
 

@@ -307,7 +307,7 @@ void core_drop_all(struct ml_engine *ml, ml_time now, bool forget)
     }
 }
 
-void core_use_node_key(struct ml_engine *ml, ml_time now)
+void core_use_node_key(struct ml_engine *ml, ml_time now, const ml_node_key *pub)
 {
     if (!ml->identity.has_node) {
         memset(&ml->node_pub, 0, sizeof ml->node_pub);
@@ -315,8 +315,8 @@ void core_use_node_key(struct ml_engine *ml, ml_time now)
         ml_derp_pool_reset(&ml->derp, now);
         return;
     }
-    ml_x25519_base(ml->node_pub.b, &ml->identity.node);
-    ml_wg_set_key(&ml->wg, &ml->identity.node);
+    ml->node_pub = *pub;
+    ml_wg_set_keys(&ml->wg, &ml->identity.node, pub);
     ml_path_set_keys(&ml->path, &ml->node_pub, &ml->identity.disco);
     /* A relay knows us by our node key. */
     ml_derp_pool_reset(&ml->derp, now);
@@ -412,6 +412,7 @@ static ml_err start_control(struct ml_engine *ml, ml_time now)
                                  .random = &ml->random,
                                  .log = &ml->log,
                                  .machine_key = ml->identity.machine,
+                                 .budget = &ml->curve,
                                  .tx = ml->control_tx,
                                  .tx_len = ml->control_tx_len};
     if (ml->is_key_pinned) {
@@ -488,7 +489,11 @@ ml_err ml_start(ml_engine *ml, ml_time now)
     ml->is_started = true;
     ml->fresh_at = now + ML_SEC(1);
     ml->fresh_until = now + CORE_FRESH_FOR;
-    core_use_node_key(ml, now);
+    ml_node_key pub = {{0}};
+    if (ml->identity.has_node) {
+        ml_x25519_base(pub.b, &ml->identity.node);
+    }
+    core_use_node_key(ml, now, &pub);
     if (ml->cache.home_region) {
         ml_netcheck_set_home(&ml->netcheck, ml->cache.home_region);
     }

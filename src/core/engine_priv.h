@@ -322,8 +322,8 @@ void core_count(struct ml_engine *ml, ml_drop reason);
 void core_store(struct ml_engine *ml, ml_store_kind kind);
 void core_set_problem(struct ml_engine *ml, enum core_problem which, const char *text);
 void core_set_state(struct ml_engine *ml, ml_state state);
-/** A new node key is in force (or none): every module that uses it is told. */
-void core_use_node_key(struct ml_engine *ml, ml_time now);
+/** A new node key is in force (or none): every module that uses it is told. @p pub: its public half. */
+void core_use_node_key(struct ml_engine *ml, ml_time now, const ml_node_key *pub);
 /** Seconds since the Unix epoch, control's clock preferred; 0 when not known. */
 int64_t core_unix_now(const struct ml_engine *ml, ml_time now);
 /** Tell control what changed about us: endpoints, home region, NetInfo. */

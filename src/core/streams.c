@@ -17,7 +17,7 @@
 
 /* ---- Control ---- */
 
-static void take_identity(struct ml_engine *ml, ml_time now, const ml_private_key *key)
+static void take_identity(struct ml_engine *ml, ml_time now, const ml_private_key *key, const ml_node_key *pub)
 {
     if (key) {
         ml->identity.node = *key;
@@ -29,7 +29,7 @@ static void take_identity(struct ml_engine *ml, ml_time now, const ml_private_ke
         ml->identity.has_node = false;
         ml->identity.login[0] = 0;
     }
-    core_use_node_key(ml, now);
+    core_use_node_key(ml, now, pub);
     core_store(ml, ML_STORE_IDENTITY);
 }
 
@@ -44,7 +44,7 @@ static void control_event(struct ml_engine *ml, ml_time now, const struct ml_con
         }
         break;
     case ML_CONTROL_EV_IDENTITY:
-        take_identity(ml, now, ev->node_key);
+        take_identity(ml, now, ev->node_key, ev->node_pub);
         break;
     case ML_CONTROL_EV_REGISTERED:
         ml->self.user_id = ev->user_id;

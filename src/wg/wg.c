@@ -210,7 +210,7 @@ static void reset_peer(struct ml_wg *wg, struct ml_wg_peer *p)
     p->flags &= (uint8_t) ~(FLAG_INITIATION | FLAG_KEEPALIVE);
 }
 
-void ml_wg_set_key(struct ml_wg *wg, const ml_private_key *priv)
+void ml_wg_set_keys(struct ml_wg *wg, const ml_private_key *priv, const ml_node_key *pub)
 {
     if (priv ? wg->has_key && ml_ct_equal(&wg->id.priv, priv, sizeof *priv) : !wg->has_key) {
         return;
@@ -230,9 +230,19 @@ void ml_wg_set_key(struct ml_wg *wg, const ml_private_key *priv)
     wg->has_key = priv != NULL;
     if (priv) {
         wg->id.priv = *priv;
-        ml_x25519_base(wg->id.pub, priv);
+        memcpy(wg->id.pub, pub->b, sizeof wg->id.pub);
         ml_wg_checker_init(&wg->checker, wg->id.pub, wg->checker.load_per_sec);
     }
+}
+
+void ml_wg_set_key(struct ml_wg *wg, const ml_private_key *priv)
+{
+    ml_node_key pub = {{0}};
+
+    if (priv) {
+        ml_x25519_base(pub.b, priv);
+    }
+    ml_wg_set_keys(wg, priv, &pub);
 }
 
 void ml_wg_set_wall(struct ml_wg *wg, ml_time now, uint64_t unix_ms)

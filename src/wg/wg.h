@@ -151,6 +151,8 @@ ml_err ml_wg_init(struct ml_wg *wg, ml_time now, const struct ml_wg_cfg *cfg);
 void ml_wg_clear(struct ml_wg *wg);
 /** Sets our private key (copied), or none with NULL. Every session ends; slots stay open. The same key again: no effect. */
 void ml_wg_set_key(struct ml_wg *wg, const ml_private_key *priv);
+/** The same for an owner that knows the public half: without the curve operation. */
+void ml_wg_set_keys(struct ml_wg *wg, const ml_private_key *priv, const ml_node_key *pub);
 /** Trusted wall-clock time: see ml_wg_tai_set_wall(). */
 void ml_wg_set_wall(struct ml_wg *wg, ml_time now, uint64_t unix_ms);
 /** The mark to store, if one is due; answered by ml_wg_clock_stored(). Initiations wait for the answer. */

@@ -29,12 +29,13 @@ static void handshake(const uint8_t *data, size_t len, size_t step)
     uint8_t out[ML_NOISE_INITIATION_LEN];
     size_t used;
     ml_x25519_base(server.b, &priv);
-    if (!ml_noise_ik_start(&ik, 130, &priv, &server, &rng, out)) {
+    ml_noise_ik_begin(&ik, 130, &priv, &server);
+    if (ml_noise_ik_initiate(&ik, &rng, out, NULL) != ML_CURVE_DONE) {
         abort();
     }
     for (size_t pos = 0; pos < len; pos += used) {
         size_t n = len - pos < step ? len - pos : step;
-        if (ml_noise_ik_feed(&ik, data + pos, n, &used) != ML_NOISE_IK_MORE) {
+        if (ml_noise_ik_feed(&ik, data + pos, n, &used, NULL) != ML_NOISE_IK_MORE) {
             break;
         }
     }

@@ -70,7 +70,8 @@ int main(int argc, char **argv)
     size_t read_size = strtoul(argv[3], NULL, 10);
     size_t record_size = strtoul(argv[4], NULL, 10);
     ml_x25519_keygen(&machine, &rng);
-    if (!ml_noise_ik_start(&ik, version, &machine, &server, &rng, initiation)) {
+    ml_noise_ik_begin(&ik, version, &machine, &server);
+    if (ml_noise_ik_initiate(&ik, &rng, initiation, NULL) != ML_CURVE_DONE) {
         return 2;
     }
     write_all(initiation, sizeof initiation);
@@ -81,7 +82,7 @@ int main(int argc, char **argv)
         size_t pos = 0;
         size_t used;
         if (!is_up) {
-            enum ml_noise_ik_result r = ml_noise_ik_feed(&ik, buf, (size_t)got, &used);
+            enum ml_noise_ik_result r = ml_noise_ik_feed(&ik, buf, (size_t)got, &used, NULL);
             pos = used;
             if (r == ML_NOISE_IK_REFUSED) {
                 fprintf(stderr, "refused: %s\n", ik.u.error_text);
