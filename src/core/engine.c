@@ -142,7 +142,8 @@ static void init_modules(struct ml_engine *ml, const struct sizes *z, const stru
         &(struct ml_path_cfg){
             .rng = &ml->random, .no_disco = ml->no_disco, .no_derp = ml->no_derp, .no_stun = ml->no_stun, .budget = &ml->curve},
         l->path_peers, z->slots);
-    ml->derp_self = (struct ml_derp_self){.priv = &ml->identity.node, .pub = &ml->node_pub, .rng = &ml->random};
+    ml->derp_self =
+        (struct ml_derp_self){.priv = &ml->identity.node, .pub = &ml->node_pub, .rng = &ml->random, .budget = &ml->curve};
     ml_derp_pool_init(&ml->derp, &(struct ml_derp_pool_cfg){.self = ml->derp_self,
                                                             .slots = l->derp_slots,
                                                             .slot_count = (uint8_t)z->derp,

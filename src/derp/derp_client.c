@@ -172,11 +172,17 @@ static void send_login(struct ml_derp_client *c)
     flush_flags(c);
 }
 
+/* The key shared with the server. A login is the first thing of its call to need a curve operation. */
+static bool derive(struct ml_derp_client *c, const ml_derp_key *server)
+{
+    (void)ml_curve_take(c->self->budget);
+    return ml_box_beforenm(c->shared, server->b, c->self->priv);
+}
+
 void ml_derp_client_open(struct ml_derp_client *c, ml_time now, const struct ml_derp_server *server)
 {
     static const ml_derp_key no_key = {{0}};
-    bool is_fast =
-        memcmp(&server->meta_key, &no_key, sizeof no_key) != 0 && ml_box_beforenm(c->shared, server->meta_key.b, c->self->priv);
+    bool is_fast = memcmp(&server->meta_key, &no_key, sizeof no_key) != 0 && derive(c, &server->meta_key);
     /* The login of a fast start must fit into the head as well; host names that long do not exist. */
     struct ml_writer w = ml_writer_of(c->tx, ML_DERP_TX_HEAD - ML_DERP_CLIENT_INFO_LEN);
     ml_derp_write_request(&w, server->host, server->ideal_node, is_fast);
@@ -288,7 +294,7 @@ static void greet(struct ml_derp_client *c, size_t kept)
     ml_derp_key key;
     if (c->frame_type != ML_DERP_SERVER_KEY || !ml_derp_parse_server_key(c->rx, kept, &key)) {
         fail(c, ML_DERP_FAIL_GREETING);
-    } else if (!ml_box_beforenm(c->shared, key.b, c->self->priv)) {
+    } else if (!derive(c, &key)) {
         fail(c, ML_DERP_FAIL_SERVER_KEY);
     } else {
         send_login(c);

@@ -13,6 +13,7 @@
 #ifndef ML_DERP_DERP_CLIENT_H
 #define ML_DERP_DERP_CLIENT_H
 
+#include "crypto/curve_budget.h"
 #include "derp/derp_frame.h"
 #include "derp/derp_upgrade.h"
 #include "microlink/engine.h"
@@ -31,6 +32,7 @@ struct ml_derp_self {
     const ml_private_key *priv; /**< Node private key. */
     const ml_node_key *pub;
     const ml_random *rng;
+    struct ml_curve_budget *budget; /**< A login takes a curve operation of it, whatever is left; NULL: nobody counts. */
 };
 
 enum ml_derp_fail {

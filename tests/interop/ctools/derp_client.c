@@ -116,7 +116,7 @@ int main(int argc, char **argv)
     static const ml_random rng = {fill_random, NULL};
     static ml_private_key priv;
     static ml_node_key pub;
-    static const struct ml_derp_self self = {&priv, &pub, &rng};
+    static const struct ml_derp_self self = {&priv, &pub, &rng, NULL};
     if (argc != 5 || !ml_crypto_init() || !ml_hex_parse(argv[1], strlen(argv[1]), priv.b, 32)) {
         return 2;
     }

@@ -52,7 +52,7 @@ static uint8_t derp_rng_state;
 static const ml_random derp_rng = {derp_fill, &derp_rng_state};
 static ml_private_key derp_priv;
 static ml_node_key derp_pub;
-static const struct ml_derp_self derp_self = {&derp_priv, &derp_pub, &derp_rng};
+static const struct ml_derp_self derp_self = {&derp_priv, &derp_pub, &derp_rng, NULL};
 
 static inline int derp_start(void **state)
 {
