@@ -28,6 +28,7 @@
 struct netif ml_net_eth, ml_net_tunnel;
 static const struct ml_net_events *events;
 static struct udp_pcb *udp;
+static struct ml_net_stats stats;
 
 uint32_t ml_board_random32(void)
 {
@@ -53,6 +54,7 @@ static err_t eth_output(struct netif *netif, struct pbuf *p)
     (void)netif;
     uint8_t *buf = p->tot_len <= BOARD_ETH_MAX ? board_eth_tx_buffer() : NULL;
     if (buf == NULL) {
+        stats.tx_busy++;
         return ERR_BUF;
     }
     pbuf_copy_partial(p, buf, p->tot_len, 0);
@@ -151,7 +153,9 @@ void ml_net_tunnel_set_addr(const ml_ip *ip4)
 void ml_net_tunnel_input(const uint8_t *packet, size_t len)
 {
     struct pbuf *p = len <= ML_OVERLAY_MTU ? pbuf_alloc(PBUF_RAW, (u16_t)len, PBUF_RAM) : NULL;
-    if (p != NULL) {
+    if (p == NULL) {
+        stats.rx_no_mem++;
+    } else {
         pbuf_take(p, packet, (u16_t)len);
         if (ml_net_tunnel.input(p, &ml_net_tunnel) != ERR_OK) {
             pbuf_free(p);
@@ -181,6 +185,8 @@ void ml_net_udp_send(const ml_addr *to, const uint8_t *data, size_t len)
         pbuf_take(p, data, (u16_t)len);
         (void)udp_sendto_if(udp, p, &a, to->port, &ml_net_eth);
         pbuf_free(p);
+    } else if (ml_ip_is4(&to->ip)) {
+        stats.tx_no_mem++;
     }
 }
 
@@ -216,6 +222,8 @@ bool ml_net_poll(void)
         struct pbuf *p = pbuf_alloc(PBUF_RAW, (u16_t)len, PBUF_RAM);
         if (p != NULL) {
             pbuf_take(p, frame, (u16_t)len);
+        } else {
+            stats.rx_no_mem++;
         }
         board_eth_rx_done();
         if (p != NULL && ml_net_eth.input(p, &ml_net_eth) != ERR_OK) {
@@ -238,4 +246,9 @@ bool ml_net_get_addr(ml_addr *out)
     const ip4_addr_t *ip = netif_ip4_addr(&ml_net_eth);
     *out = (ml_addr){ml_ip_from4((const uint8_t *)&ip->addr), udp->local_port};
     return ip->addr != 0;
+}
+
+void ml_net_get_stats(struct ml_net_stats *out)
+{
+    *out = stats;
 }

@@ -24,6 +24,13 @@ struct ml_net_events {
 
 extern struct netif ml_net_eth, ml_net_tunnel;
 
+/** Packets lost on the board itself, which no network is to blame for. */
+struct ml_net_stats {
+    uint32_t tx_busy;   /**< Frames that the device did not take. */
+    uint32_t tx_no_mem; /**< Datagrams of the underlay without memory. */
+    uint32_t rx_no_mem; /**< Frames and packets of the tunnel that came in without memory for them. */
+};
+
 /** @return false without Ethernet, or when there is no memory. */
 bool ml_net_init(const struct ml_net_events *events, uint16_t udp_port);
 /** @brief Take in what arrived and run the stack's timers. @return true when something arrived. */
@@ -33,6 +40,7 @@ bool ml_net_get_addr(ml_addr *out);
 void ml_net_udp_send(const ml_addr *to, const uint8_t *data, size_t len);
 void ml_net_tunnel_set_addr(const ml_ip *ip4);
 void ml_net_tunnel_input(const uint8_t *packet, size_t len);
+void ml_net_get_stats(struct ml_net_stats *out);
 /** @brief Let TCP try again what the tunnel had no room for. */
 void ml_net_retry(void);
 

@@ -130,15 +130,18 @@ static void print_stats(void)
 {
     struct ml_arena_stats a;
     struct ml_bare_stats s;
+    struct ml_net_stats n;
     ml_arena_get_stats(&a);
     ml_bare_get_stats(port, &s);
-    printf("stats: engine=%u tls_peak=%u tls_now=%u lwip_peak=%u lwip_now=%u arena_peak=%u arena_failed=%u tls_buffer=%u "
-           "stack_peak=%u ram=%u flash=%u longest_us=%u busy_ms=%u up_ms=%u steps=%u\n",
-           (unsigned)s.engine_need, (unsigned)a.peak[ML_ARENA_TLS], (unsigned)a.used[ML_ARENA_TLS],
-           (unsigned)a.peak[ML_ARENA_LWIP], (unsigned)a.used[ML_ARENA_LWIP], (unsigned)a.peak_all, (unsigned)a.failed,
-           (unsigned)ml_tls_largest_buffer(), (unsigned)board_stack_used(), (unsigned)(uintptr_t)__ram_used,
-           (unsigned)(uintptr_t)__flash_used, (unsigned)s.longest, (unsigned)(s.busy / 1000),
-           (unsigned)(board_time_us() / 1000), (unsigned)s.steps);
+    ml_net_get_stats(&n);
+    printf(
+        "stats: engine=%u tls_peak=%u tls_now=%u lwip_peak=%u lwip_now=%u arena_peak=%u arena_failed=%u tls_buffer=%u "
+        "stack_peak=%u ram=%u flash=%u longest_us=%u busy_ms=%u up_ms=%u eth_tx_busy=%u tx_no_mem=%u rx_no_mem=%u steps=%u\n",
+        (unsigned)s.engine_need, (unsigned)a.peak[ML_ARENA_TLS], (unsigned)a.used[ML_ARENA_TLS],
+        (unsigned)a.peak[ML_ARENA_LWIP], (unsigned)a.used[ML_ARENA_LWIP], (unsigned)a.peak_all, (unsigned)a.failed,
+        (unsigned)ml_tls_largest_buffer(), (unsigned)board_stack_used(), (unsigned)(uintptr_t)__ram_used,
+        (unsigned)(uintptr_t)__flash_used, (unsigned)s.longest, (unsigned)(s.busy / 1000), (unsigned)(board_time_us() / 1000),
+        (unsigned)n.tx_busy, (unsigned)n.tx_no_mem, (unsigned)n.rx_no_mem, (unsigned)s.steps);
 }
 
 static void print_peers(void)

@@ -42,7 +42,11 @@ bool board_random_init(void);
 /* ---- Ethernet ---- */
 #define BOARD_ETH_MAX 1514
 bool board_eth_init(uint8_t mac[6]);
-/** @brief Room for the next frame, BOARD_ETH_MAX bytes; NULL while the last one is on its way. */
+/**
+ * @brief Room for the next frame, BOARD_ETH_MAX bytes. Waits for a frame before it that is still on its way: a frame that is
+ *        not sent is one that the peer's TCP must miss before it is repeated, a second or more.
+ * @return NULL when the device does not send.
+ */
 uint8_t *board_eth_tx_buffer(void);
 void board_eth_tx(size_t len);
 /** @brief A received frame, or NULL. It stays until board_eth_rx_done(). */

@@ -1,0 +1,36 @@
+//go:build board
+
+// TCP through the tunnel to a board: no stalls.
+//
+// SPDX-License-Identifier: MIT
+
+package interop
+
+import (
+	"testing"
+	"time"
+
+	"microlink.test/interop/harness"
+)
+
+// A frame that is dropped on the board itself costs a retransmission, which is a second and more: there must be none on a network
+// that loses nothing.
+func TestBoardEchoesWithoutStalls(t *testing.T) {
+	lab := harness.New(t, harness.Options{})
+	official := lab.Host("ts").Tailscaled(t, harness.NodeOptions{AuthKey: lab.Headscale.AuthKey(t)})
+	board := lab.Board(t, "board", harness.BoardOptions{})
+	ip := board.WaitRunning(t, 0, 60*time.Second)
+	official.WaitPeer(t, "board", 20*time.Second)
+	boardPing(t, official, ip, "-c", "10", "--timeout", "5s")
+	var longest time.Duration
+	for range 20 {
+		began := time.Now()
+		boardEcho(t, official, ip, 32<<10)
+		longest = max(longest, time.Since(began))
+	}
+	s := board.Stats(t)
+	t.Logf("longest of 20 echoes of 32 KB: %s, lost on the board: %d, %d, %d", seconds(longest), s["eth_tx_busy"], s["tx_no_mem"], s["rx_no_mem"])
+	if longest > time.Second {
+		t.Errorf("an echo took %s", seconds(longest))
+	}
+}
