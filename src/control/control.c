@@ -303,15 +303,19 @@ void ml_control_rebind(struct ml_control *c, ml_time now)
     pump(c, now);
 }
 
-void ml_control_reread(struct ml_control *c, ml_time now)
+bool ml_control_reread(struct ml_control *c, ml_time now)
 {
-    if (c->req[REQ_POLL].stream == 0 || c->map.is_first || c->poll.in_message) {
-        return;
+    if (c->req[REQ_POLL].stream == 0) {
+        return true;
+    }
+    if (c->map.is_first || c->poll.in_message) {
+        return false;
     }
     ml_control_request_cancel(c, REQ_POLL);
     c->poll.watchdog_at = ML_NEVER;
     c->poll.retry_at = now;
     pump(c, now);
+    return true;
 }
 
 static bool same_but_latency(const struct ml_control_published *a, const struct ml_control_published *b)

@@ -78,10 +78,12 @@ void ml_control_check(struct ml_control *c, ml_time now);
 /** The underlay changed and the connection cannot have survived: drop it, and dial again without waiting for a back-off. */
 void ml_control_rebind(struct ml_control *c, ml_time now);
 /**
- * Open the map poll anew on the same connection, to hear the whole netmap again. Does nothing while a first message is still
- * to come. Not from inside the sink.
+ * Open the map poll anew on the same connection, to hear the whole netmap again. Not from inside the sink.
+ *
+ * @return false when a message is being read: nothing was done, ask again after its end. True also without a poll: the next one
+ *         begins with the whole netmap anyway.
  */
-void ml_control_reread(struct ml_control *c, ml_time now);
+bool ml_control_reread(struct ml_control *c, ml_time now);
 
 /**
  * Takes a copy. A change of anything but latency is published by a lite update: coalesced, one at a time, at most one a

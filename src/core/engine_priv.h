@@ -135,6 +135,7 @@ struct core_need {
     ml_time reread_last, reread_gap;
     uint32_t list_rules; /* digest of the rules by which the last full list was weighed */
     bool has_reread, is_list_stale, is_weighed, has_list;
+    bool is_reread_put_off; /* until the message that is being read has ended */
 };
 
 /* The cache record on its way in and out (cache.c). */

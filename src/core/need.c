@@ -5,6 +5,7 @@
  *     rules let speak to us, then the others (enum ml_map_need).
  *   - a packet from or to a peer that was left out puts it on the list of the wanted, and the netmap is read again: the same
  *     poll, opened anew. The packet is lost; handshakes and connections repeat theirs.
+ *   - while a message is being read the next reading is put off until its end.
  *   - the netmap is also read again when new rules make others matter, and when a full list left places free.
  *   - the pause between two readings doubles from REREAD_MIN to REREAD_MAX and is short again when REREAD_CALM passed without
  *     one being wanted, so whoever sends us packets under foreign names gets a bounded number of them.
@@ -51,6 +52,12 @@ void core_need_time(struct ml_engine *ml, ml_time now)
     if (!n->is_list_stale && !is_anybody_wanted(ml, now)) {
         return;
     }
+    if (!ml_control_reread(&ml->control, now)) {
+        /* A list of ten thousand takes a small chip seconds. Whom it still brings need not be asked for again, and whom it does
+         * not is asked for right after it: an attempt that does nothing must not lengthen the pause. */
+        n->is_reread_put_off = true;
+        return;
+    }
     n->is_list_stale = false;
     bool is_calm = !n->has_reread || now - n->reread_last >= n->reread_gap + REREAD_CALM;
     n->reread_gap = is_calm ? REREAD_MIN : (n->reread_gap < REREAD_MAX / 2 ? 2 * n->reread_gap : REREAD_MAX);
@@ -58,7 +65,6 @@ void core_need_time(struct ml_engine *ml, ml_time now)
     n->has_reread = true;
     ml->stats.map_rereads++;
     ml_log_text(&ml->log, ML_LOG_INFO, "reading the netmap again for peers that this device has no room for");
-    ml_control_reread(&ml->control, now);
 }
 
 ml_time core_need_deadline(const struct ml_engine *ml)
@@ -323,6 +329,10 @@ void core_need_before(struct ml_engine *ml, ml_time now, const struct ml_delta *
 void core_need_message_end(struct ml_engine *ml, ml_time now, bool has_new_rules)
 {
     struct core_need *n = &ml->need;
+    if (n->is_reread_put_off) {
+        n->is_reread_put_off = false;
+        want_reread(ml, now);
+    }
     if (!ml->map.omitted) {
         return;
     }

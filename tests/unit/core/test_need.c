@@ -150,6 +150,40 @@ static void a_packet_from_a_peer_that_was_left_out_brings_it_in(void **state)
     assert_true(has(35));
 }
 
+static void a_wish_while_a_list_is_read_waits_for_its_end_and_costs_no_pause(void **state)
+{
+    (void)state;
+    struct ml_control *c = &n.ml->control;
+    netmap(0);
+    /* A long list is under way, and has passed the peer that is asked for. */
+    c->req[REQ_POLL].stream = 1;
+    c->poll.in_message = true;
+    for (unsigned s = 0; s < 12; s++) {
+        assert_int_equal(send_to(30), ML_ERR_NO_PATH);
+        ml_handle_time(n.ml, now);
+        assert_true(ml_poll_deadline(n.ml) > now);
+        now += ML_SEC(1);
+    }
+    assert_int_equal(rereads(), 0);
+    c->poll.in_message = false;
+    c->req[REQ_POLL].stream = 0;
+    event(ML_DELTA_END);
+    ml_handle_time(n.ml, now);
+    assert_int_equal(rereads(), 1);
+    /* The one it brought meanwhile is not asked for again. */
+    now += ML_SEC(3600);
+    c->req[REQ_POLL].stream = 1;
+    c->poll.in_message = true;
+    assert_int_equal(send_to(31), ML_ERR_NO_PATH);
+    ml_handle_time(n.ml, now);
+    netmap(0);
+    assert_true(has(31));
+    c->poll.in_message = false;
+    c->req[REQ_POLL].stream = 0;
+    ml_handle_time(n.ml, now);
+    assert_int_equal(rereads(), 1);
+}
+
 static void strangers_cause_no_reading(void **state)
 {
     (void)state;
@@ -282,6 +316,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         T(a_packet_to_a_peer_that_was_left_out_brings_it_in),
         T(a_packet_from_a_peer_that_was_left_out_brings_it_in),
+        T(a_wish_while_a_list_is_read_waits_for_its_end_and_costs_no_pause),
         T(strangers_cause_no_reading),
         T(a_flood_for_peers_outside_the_table_reads_the_netmap_a_few_times_an_hour),
         T(new_rules_bring_in_whom_they_let_speak_to_us),
