@@ -19,8 +19,8 @@
 #define QUEUE_LEN  2u /* a power of two; QEMU holds back what does not fit */
 #define F_NET_MAC  (1u << 5)
 #define DESC_WRITE 2u
-/** A frame is gone after this, at 10 Mbit/s and with a device that takes turns; afterwards the link is taken for down. */
-#define TX_PATIENCE_US 20000u
+/** A frame is gone in 1.2 ms at 10 Mbit/s; a device that another program emulates waits for its turn. */
+#define TX_PATIENCE_US 200000u
 
 enum {
     R_MAGIC = 0x00,
@@ -146,17 +146,21 @@ bool board_eth_init(uint8_t mac[6])
 
 uint8_t *board_eth_tx_buffer(void)
 {
-    /* There is one buffer. Whoever sends two frames in a row waits for the first, or the second would be lost. */
+    /* There is one buffer. Whoever sends two frames in a row waits for the first, or the second would be lost. A device that was
+     * waited for in vain is not waited for again until it has moved. */
+    static bool is_stuck;
     uint64_t give_up = 0;
     while (txq.seen != txq.avail_idx) {
         if (has_used(&txq)) {
             txq.seen++;
+        } else if (is_stuck || (give_up != 0 && board_time_us() >= give_up)) {
+            is_stuck = true;
+            return NULL;
         } else if (give_up == 0) {
             give_up = board_time_us() + TX_PATIENCE_US;
-        } else if (board_time_us() >= give_up) {
-            return NULL;
         }
     }
+    is_stuck = false;
     return tx_buf + NET_HDR;
 }
 
