@@ -1,5 +1,5 @@
 /*
- * The board's one heap: a fixed block shared by TLS and lwIP, first fit, neighbours joined when freed, 8 bytes of book-keeping a
+ * The board's one heap: a fixed block shared by TLS, lwIP and the application, first fit, neighbours joined when freed, 8 bytes of book-keeping a
  * block. Counts per tenant what is used and the most that ever was. The engine never allocates from it.
  *
  * SPDX-License-Identifier: MIT
@@ -11,7 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum ml_arena_tenant { ML_ARENA_TLS, ML_ARENA_LWIP, ML_ARENA_TENANTS };
+/** The application has memory here only in images of the examples (posix/posix.c). */
+enum ml_arena_tenant { ML_ARENA_TLS, ML_ARENA_LWIP, ML_ARENA_APP, ML_ARENA_TENANTS };
 
 struct ml_arena_stats {
     size_t used[ML_ARENA_TENANTS], peak[ML_ARENA_TENANTS]; /**< Bytes with book-keeping. */

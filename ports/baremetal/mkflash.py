@@ -4,7 +4,7 @@
 Usage: mkflash.py [--ca PEM_FILE] IMAGE.bin OUT [NAME=VALUE ...]
 
 The names are read by ports/baremetal/node.c and netif.c: control_url, auth_key, hostname, ip (ADDRESS/BITS; without it DHCP),
-gateway, dns, host ("ADDRESS NAME", several), verbose. OUT is as long as QEMU's flash but sparse.
+gateway, dns, host ("ADDRESS NAME", several), verbose; args, the words for an example's main(), by posix/posix.c. OUT is as long as QEMU's flash but sparse.
 
 SPDX-License-Identifier: MIT
 """

@@ -246,12 +246,6 @@ int main(void)
     const ml_port_config cfg = {.engine = {.control_url = has_url ? url : NULL,
                                            .auth_key = has_key ? key : NULL,
                                            .hostname = has_name ? hostname : "board",
-                                           .max_peers = ML_BOARD_MAX_PEERS,
-                                           .max_sessions = ML_BOARD_MAX_SESSIONS,
-                                           .max_regions = ML_BOARD_MAX_REGIONS,
-                                           .max_rules = ML_BOARD_MAX_RULES,
-                                           .out_queue_bytes = ML_BOARD_OUT_QUEUE_BYTES,
-                                           .stream_tx_bytes = ML_BOARD_STREAM_TX_BYTES,
                                            .log_level = verbose ? (ml_log_level)verbose : ML_LOG_INFO},
                                 .sink = {.overlay = on_overlay, .event = on_event}};
     printf("microlink on a board: %u bytes of RAM in use, %u of flash\n", (unsigned)(uintptr_t)__ram_used,

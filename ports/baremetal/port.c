@@ -252,9 +252,21 @@ ml_err ml_port_step(ml_port *p, ml_time until)
 
 /* ---- Life ---- */
 
+/** What the caller leaves open is what the board's memory was sized for. */
+static void set_sizes(ml_config *c)
+{
+    c->max_peers = c->max_peers ? c->max_peers : ML_BOARD_MAX_PEERS;
+    c->max_sessions = c->max_sessions ? c->max_sessions : ML_BOARD_MAX_SESSIONS;
+    c->max_regions = c->max_regions ? c->max_regions : ML_BOARD_MAX_REGIONS;
+    c->max_rules = c->max_rules ? c->max_rules : ML_BOARD_MAX_RULES;
+    c->out_queue_bytes = c->out_queue_bytes ? c->out_queue_bytes : ML_BOARD_OUT_QUEUE_BYTES;
+    c->stream_tx_bytes = c->stream_tx_bytes ? c->stream_tx_bytes : ML_BOARD_STREAM_TX_BYTES;
+}
+
 static ml_err open_engine(struct ml_port *p, const ml_port_config *cfg, char *why, size_t why_cap)
 {
     ml_config ec = cfg->engine;
+    set_sizes(&ec);
     if (ec.random.fill == NULL) {
         ec.random = (ml_random){.fill = fill_random};
     }

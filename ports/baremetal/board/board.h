@@ -13,6 +13,8 @@
 
 /* ---- Chip: called by start.S ---- */
 void board_init(void);
+/** @brief What main() is given; none, unless the image brings its own (posix/posix.c). */
+int board_args(char ***argv);
 void board_exit(int status) __attribute__((noreturn));
 void board_trap(uint32_t cause, uint32_t pc, uint32_t addr) __attribute__((noreturn));
 /** @brief Start anew, as the reset button does. */

@@ -47,6 +47,11 @@ _start:
     j 4b
 5:  la tp, __tls_start
     call board_init
+    addi sp, sp, -16
+    mv a0, sp
+    call board_args
+    lw a1, 0(sp)
+    addi sp, sp, 16
     call main
     call board_exit
 

@@ -59,6 +59,12 @@ void board_init(void)
     __asm__ volatile(".option push\n .option arch, +zicsr\n csrw mie, %0\n .option pop" ::"r"(1u << 7 | 1u << 11));
 }
 
+__attribute__((weak)) int board_args(char ***argv)
+{
+    *argv = NULL;
+    return 0;
+}
+
 void board_exit(int status)
 {
     REG32(TEST) = status == 0 ? 0x5555u : (uint32_t)status << 16 | 0x3333u;

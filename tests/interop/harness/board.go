@@ -18,6 +18,7 @@ import (
 
 // BoardOptions; the zero value is the image as ports/baremetal/build.sh makes it, on the lab's internet.
 type BoardOptions struct {
+	Image    string   // Name of the image; "" is "node".
 	URL      string   // Control server; "" is the lab's Headscale.
 	AuthKey  string   // "" makes one.
 	Router   *Router  // nil: directly on the internet.
@@ -61,6 +62,9 @@ func (lab *Lab) Board(tb testing.TB, name string, o BoardOptions) *Board {
 	} else {
 		b.IP = lab.wanAddr()
 	}
+	if o.Image == "" {
+		o.Image = "node"
+	}
 	if o.URL == "" {
 		o.URL = lab.Headscale.URL
 	}
@@ -75,7 +79,7 @@ func (lab *Lab) Board(tb testing.TB, name string, o BoardOptions) *Board {
 
 	code, state := filepath.Join(lab.Dir, name+".flash"), filepath.Join(lab.Dir, name+".state")
 	args := append([]string{filepath.Join(Root(), "ports/baremetal/mkflash.py"), "--ca", o.CAFile,
-		filepath.Join(BoardImage(tb), "node.bin"), code, "control_url=" + o.URL, "auth_key=" + o.AuthKey, "hostname=" + name,
+		filepath.Join(BoardImage(tb), o.Image+".bin"), code, "control_url=" + o.URL, "auth_key=" + o.AuthKey, "hostname=" + name,
 		fmt.Sprintf("ip=%s/%d", b.IP, bits), "gateway=" + gateway, "host=" + ControlIP + " " + ControlName}, o.Settings...)
 	if out, err := exec.Command("python3", args...).CombinedOutput(); err != nil {
 		tb.Fatalf("mkflash.py: %v\n%s", err, out)
