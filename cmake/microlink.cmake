@@ -31,12 +31,19 @@ if(ML_TESTS)
   pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
 endif()
 
-# ml_module(NAME [DEPS modules...] [LIBS targets...])
-# Static library ml_NAME from src/NAME/*.c; every tests/unit/NAME/test_*.c becomes a test, every tests/fuzz/NAME/fuzz_*.c a
+# ml_module(NAME [DEPS modules...] [LIBS targets...] [WITH folders...] [WITHOUT files...])
+# Static library ml_NAME from src/NAME/*.c, with those of more folders in it and without some files; every tests/unit/NAME/test_*.c becomes a test, every tests/fuzz/NAME/fuzz_*.c a
 # fuzz target that replays its committed corpus as a test and explores when built with ML_FUZZ.
 function(ml_module name)
-  cmake_parse_arguments(A "" "" "DEPS;LIBS;TEST_LIBS" ${ARGN})
+  cmake_parse_arguments(A "" "" "DEPS;LIBS;TEST_LIBS;WITH;WITHOUT" ${ARGN})
   file(GLOB srcs CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${name}/*.c)
+  foreach(f ${A_WITHOUT})
+    list(REMOVE_ITEM srcs ${CMAKE_SOURCE_DIR}/src/${name}/${f})
+  endforeach()
+  foreach(d ${A_WITH})
+    file(GLOB more CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${name}/${d}/*.c)
+    list(APPEND srcs ${more})
+  endforeach()
   set(lib ml_${name})
   if(srcs)
     add_library(${lib} STATIC ${srcs})

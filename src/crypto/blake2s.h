@@ -15,7 +15,7 @@
 struct ml_blake2s {
     uint32_t h[8];
     uint32_t t[2];
-    uint8_t buf[ML_BLAKE2S_BLOCK];
+    uint8_t buf[ML_BLAKE2S_BLOCK]; /**< aligned, as what is before it is words */
     uint8_t buf_len;
     uint8_t out_len;
 };

@@ -1,8 +1,9 @@
 /*
  * The primitives every backend supplies: X25519, ChaCha20-Poly1305, XChaCha20-Poly1305, the NaCl box, wiping and comparing.
  *
- * Exactly one backend is linked into a binary: crypto_sodium.c. None of them allocates. All functions are constant-time in
- * their secret inputs as far as the library behind them is.
+ * Exactly one backend is linked into a binary, chosen by the build: crypto_sodium.c, or c32/ on 32-bit cores where instructions
+ * and flash are scarce (docs/decisions/0005-own-primitives-on-32-bit.md). None of them allocates. All functions are
+ * constant-time in their secret inputs: crypto_sodium.c as far as libsodium is, c32/ as test_c32 shows.
  *
  * SPDX-License-Identifier: MIT
  */

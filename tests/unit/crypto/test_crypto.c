@@ -381,7 +381,7 @@ static void vectors_printed_by_the_go_packages(void **state)
         count++;
     }
     fclose(f);
-    assert_true(count > 90);
+    assert_true(count > 160);
 }
 
 static int start(void **state)

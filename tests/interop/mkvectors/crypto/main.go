@@ -102,5 +102,43 @@ func main() {
 		shared, _ := curve25519.X25519(priv[:], pub)
 		p("x25519 %x %x %x", priv, peer, shared)
 	}
+	// Edges of the field: points beyond the prime, bit 255, points of the twist, limbs and scalars of ones and zeros.
+	var u [][32]byte
+	for _, low := range []byte{2, 3, 4, 9, 0xeb, 0xef, 0xf0, 0xff} {
+		for _, rest := range []byte{0, 0xff} {
+			e := [32]byte(bytes.Repeat([]byte{rest}, 32))
+			e[0] = low
+			u = append(u, e) // bit 255 is that of rest
+			e[31] ^= 0x80
+			u = append(u, e)
+		}
+	}
+	for n := 25; n < 255; n += 23 { // 2^n and 2^n - 1 begin and end limbs
+		var e [32]byte
+		e[n/8] = 1 << (n % 8)
+		u = append(u, e)
+		for i := range e {
+			if i < n/8 {
+				e[i] = 0xff
+			}
+		}
+		e[n/8]--
+		u = append(u, e)
+	}
+	scalars := [][]byte{make([]byte, 32), bytes.Repeat([]byte{0xff}, 32), pattern("edge scalar", 32)}
+	for i, e := range u {
+		priv := scalars[i%3]
+		if shared, err := curve25519.X25519(priv, e[:]); err == nil { // an error is an all-zero result
+			p("x25519 %x %x %x", priv, e, shared)
+		}
+	}
+	// Poly1305 near its prime: long runs of ones; block ends.
+	for _, n := range []int{15, 17, 31, 32, 47, 48, 63, 79, 127, 128, 129, 191, 192, 193} {
+		key := pattern(fmt.Sprintf("edge key %d", n), 32)
+		a, _ := chacha20poly1305.New(key)
+		m, nonce, add := bytes.Repeat([]byte{0xff}, n), pattern("nonce", 12), bytes.Repeat([]byte{0xff}, n%33)
+		p("aead %x %x %s %s %x", key, nonce, x(add), x(m), a.Seal(nil, nonce, m, add))
+		p("aead %x %x %s %s %x", key, nonce, x(add), x(a.Seal(nil, nonce, m, nil)[:n]), a.Seal(nil, nonce, a.Seal(nil, nonce, m, nil)[:n], add))
+	}
 	os.Stdout.Write(out.Bytes())
 }
