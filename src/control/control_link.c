@@ -648,6 +648,9 @@ void ml_control_link_data(struct ml_control *c, ml_time now, uint8_t slot, const
     }
     if (c->link == LINK_DIAL) {
         taken = dial_data(c, now, slot, buf, len);
+        if (is_dialling(c, slot) && c->u.dial[slot].is_whole) {
+            *used = taken; /* what follows the answer is for later */
+        }
     }
     if (c->link == LINK_UP && slot == c->up_slot) {
         *used = taken + session_data(c, now, buf + taken, len - taken);

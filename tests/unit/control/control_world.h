@@ -36,6 +36,7 @@ struct world {
     /* How the server behaves. */
     bool refuse_plain, refuse_tls, is_mute, close_after_101;
     bool is_deaf;           /* answers no HTTP/2 ping */
+    bool is_hasty;          /* its first record comes in one piece with the answer to the upgrade */
     const char *key_answer; /* whole HTTP answer to /key; NULL = the right one */
 
     /* What happened. */
@@ -61,6 +62,8 @@ struct world {
     uint8_t text[2048]; /* before the upgrade, of the stream text_id */
     size_t text_len;
     uint32_t text_id;
+    uint8_t rest[512]; /* of that piece: what the client has not taken yet */
+    size_t rest_len;
     struct world_request requests[WORLD_REQUESTS];
     int request_count;
 };
@@ -301,7 +304,29 @@ static inline void world_upgrade(struct world *w, uint32_t id)
     w->session = id;
     w->has_preface = false;
     w->in_len = 0;
-    world_data(w, id, answer, n + 51);
+    if (!w->is_hasty) {
+        world_data(w, id, answer, n + 51);
+        return;
+    }
+    static const uint8_t settings[9] = {0, 0, 0, 4};
+    memcpy(w->rest, answer, n + 51);
+    w->rest_len = n + 51;
+    w->rest_len +=
+        ml_noise_conn_seal(&w->noise, w->rest + w->rest_len, sizeof w->rest - w->rest_len, settings, sizeof settings);
+}
+
+/* Offers again what the client left. */
+static inline bool world_offer(struct world *w)
+{
+    struct ml_delta_sink sink = world_sink(w);
+    size_t used = 0;
+    if (w->rest_len == 0 || w->session == 0) {
+        return false;
+    }
+    ml_control_on_data(&w->c, w->now, w->session, w->rest, w->rest_len, &used, &sink);
+    memmove(w->rest, w->rest + used, w->rest_len - used);
+    w->rest_len -= used;
+    return used > 0;
 }
 
 static inline void world_text(struct world *w, uint32_t id, const uint8_t *p, size_t len)
@@ -359,6 +384,7 @@ static inline void world_run(struct world *w)
         bool has_open = false;
         uint32_t close_id = 0;
         ml_control_on_time(&w->c, w->now, &sink);
+        moved = world_offer(w);
         while (ml_control_poll_stream(&w->c, w->now, &open, &has_open, &close_id)) {
             moved = true;
             if (close_id) {

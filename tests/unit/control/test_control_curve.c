@@ -67,11 +67,13 @@ static void a_login_and_a_poll_do_one_curve_operation_a_call_at_most(void **stat
         curve_most = curve_total = 0;
         world_init(&w, urls[i], i == 1);
         w.c.budget = &budget;
+        w.is_hasty = true;
         call_begins();
         ml_control_start(&w.c, w.now, NULL);
         curve_call_ends();
         world_pass(&w, ML_MSEC(100));
         assert_true(w.session != 0);
+        assert_int_equal(w.rest_len, 0);
         struct world_request *r = world_request(&w, "/machine/register");
         assert_non_null(r);
         world_answer(&w, r, 200, "{\"User\":{\"ID\":7},\"Login\":{\"LoginName\":\"a@b\"},\"MachineAuthorized\":true}");
