@@ -12,7 +12,12 @@
 
 #include <string.h>
 
-#if CONFIG_EXAMPLE_WIFI
+#if CONFIG_IDF_TARGET_LINUX
+static void interface_start(void)
+{
+    network_linux_start();
+}
+#elif CONFIG_EXAMPLE_WIFI
 #include "esp_wifi.h"
 
 static void on_wifi(void *arg, esp_event_base_t base, int32_t id, void *data)

@@ -274,7 +274,9 @@ static void on_event(void *ctx, const ml_event *in)
     case ML_EV_LOGIN_URL:
         ev.type = MICROLINK_EVENT_LOGIN_URL;
         ev.text = ml_get_login_url(engine_of(ml));
-        emit(ml, ev);
+        if (ev.text[0]) { /* Else there is nothing to visit any more. */
+            emit(ml, ev);
+        }
         break;
     case ML_EV_PROBLEM:
         ev.type = MICROLINK_EVENT_PROBLEM;

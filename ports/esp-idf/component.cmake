@@ -11,7 +11,8 @@ idf_component_register(
   REQUIRES esp_event esp_netif
   PRIV_REQUIRES lwip mbedtls nvs_flash
 )
-# espressif/libsodium comes with idf_component.yml.
+# espressif/libsodium comes with idf_component.yml; here for projects that have it as a component of their own.
+idf_component_optional_requires(PRIVATE libsodium espressif__libsodium)
 
 target_compile_definitions(${COMPONENT_LIB} PRIVATE ML_HOST_HEADER="esp_host.h" ML_STREAMS=6 ML_STREAM_RX=1536)
 # Symbols of the core are the component's own matter, also where another component brings a WireGuard or a JSON reader.

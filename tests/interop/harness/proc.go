@@ -56,6 +56,11 @@ type Proc struct {
 
 func newProc(tb testing.TB, name, log string, env []string, args []string) *Proc {
 	tb.Helper()
+	return newProcWithInput(tb, name, log, env, args, nil)
+}
+
+func newProcWithInput(tb testing.TB, name, log string, env []string, args []string, input *os.File) *Proc {
+	tb.Helper()
 	file, err := os.OpenFile(log, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		tb.Fatal(err)
@@ -65,6 +70,9 @@ func newProc(tb testing.TB, name, log string, env []string, args []string) *Proc
 	p.cmd = exec.Command(args[0], args[1:]...)
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = file, file
+	if input != nil {
+		p.cmd.Stdin = input
+	}
 	if err := startCommand(p.cmd); err != nil {
 		tb.Fatalf("%s: %v", name, err)
 	}

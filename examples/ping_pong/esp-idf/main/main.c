@@ -15,11 +15,18 @@
 
 #define ROUND_S 60
 
+static microlink_t *node;
+
 static void on_event(void *ctx, const microlink_event_t *ev)
 {
     char ip[16];
     (void)ctx;
     switch (ev->type) {
+    case MICROLINK_EVENT_STATE:
+        if (ev->state == MICROLINK_STATE_CONNECTED) {
+            printf("on the tailnet as %s\n", microlink_vpn_ip_to_str(microlink_get_vpn_ip(node), ip));
+        }
+        break;
     case MICROLINK_EVENT_LOGIN_URL:
         printf("To add this device to your tailnet, visit %s\n", ev->text);
         break;
@@ -79,12 +86,14 @@ void app_main(void)
         printf("cannot start: %s\n", microlink_get_init_error());
         return;
     }
+    node = ml;
     microlink_connect(ml);
-    for (unsigned tick = 0;; tick++) {
+    for (unsigned wait = 0;; wait -= wait > 0) {
         vTaskDelay(pdMS_TO_TICKS(100));
         echo(ml);
-        if (tick % (ROUND_S * 10) == 0 && microlink_is_connected(ml)) {
+        if (wait == 0 && microlink_is_connected(ml)) {
             ping_all(ml);
+            wait = ROUND_S * 10;
         }
     }
 }

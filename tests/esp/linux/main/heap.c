@@ -1,0 +1,143 @@
+/*
+ * Counting and failing allocations (see heap.h), by the linker's --wrap.
+ *
+ * A FreeRTOS task of this target may be suspended anywhere, and then holds the C library's locks; so signals, which are the
+ * tick, are held off during each call. A block carries its length in front.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "heap.h"
+
+#include <malloc.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdalign.h>
+#include <stdint.h>
+#include <string.h>
+
+#define HEAD   16
+#define MARKED UINT32_C(0x6d6c6870)
+
+void *__real_malloc(size_t len);
+void __real_free(void *p);
+void *__wrap_malloc(size_t len);
+void *__wrap_calloc(size_t count, size_t len);
+void *__wrap_realloc(void *p, size_t len);
+void __wrap_free(void *p);
+
+struct head {
+    size_t len;
+    uint32_t mark;
+};
+
+static size_t used, peak, blocks;
+static unsigned fail_in, failed;
+static int fail_all;
+
+static void hold(sigset_t *old)
+{
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, old);
+}
+
+static void let(const sigset_t *old)
+{
+    pthread_sigmask(SIG_SETMASK, old, NULL);
+}
+
+static int must_fail(void)
+{
+    if (fail_in == 0 || --fail_in > 0) {
+        return 0;
+    }
+    fail_in = fail_all ? 1 : 0;
+    failed++;
+    return 1;
+}
+
+void *__wrap_malloc(size_t len)
+{
+    sigset_t old;
+    hold(&old);
+    struct head *h = must_fail() ? NULL : __real_malloc(len + HEAD);
+    if (h != NULL) {
+        *h = (struct head){len, MARKED};
+        used += len;
+        blocks++;
+        peak = used > peak ? used : peak;
+    }
+    let(&old);
+    return h != NULL ? (char *)h + HEAD : NULL;
+}
+
+void *__wrap_calloc(size_t count, size_t len)
+{
+    void *p = len != 0 && count > SIZE_MAX / 2 / len ? NULL : __wrap_malloc(count * len);
+    return p != NULL ? memset(p, 0, count * len) : NULL;
+}
+
+void __wrap_free(void *p)
+{
+    sigset_t old;
+    if (p == NULL) {
+        return;
+    }
+    struct head *h = (struct head *)((char *)p - HEAD);
+    hold(&old);
+    if (h->mark == MARKED) {
+        h->mark = 0;
+        used -= h->len;
+        blocks--;
+        __real_free(h);
+    } else {
+        __real_free(p); /* Of the C library. */
+    }
+    let(&old);
+}
+
+void *__wrap_realloc(void *p, size_t len)
+{
+    if (p == NULL) {
+        return __wrap_malloc(len);
+    }
+    size_t was = ((struct head *)((char *)p - HEAD))->len;
+    void *q = __wrap_malloc(len);
+    if (q != NULL) {
+        memcpy(q, p, was < len ? was : len);
+        __wrap_free(p);
+    }
+    return q;
+}
+
+size_t heap_used(void)
+{
+    return used;
+}
+
+size_t heap_blocks(void)
+{
+    return blocks;
+}
+
+size_t heap_peak(void)
+{
+    return peak;
+}
+
+void heap_mark(void)
+{
+    peak = used;
+}
+
+void heap_fail(unsigned n, int all)
+{
+    fail_in = n;
+    fail_all = all;
+    failed = 0;
+}
+
+unsigned heap_failed(void)
+{
+    return failed;
+}

@@ -1,0 +1,20 @@
+/*
+ * The heap of the test program: counted, and made to fail where a test wants it. SPDX-License-Identifier: MIT
+ */
+#ifndef HEAP_H
+#define HEAP_H
+
+#include <stddef.h>
+
+/** @brief Bytes in use, as asked for, by everything linked into the program (not by the C library itself). */
+size_t heap_used(void);
+size_t heap_blocks(void);
+/** @brief Most bytes in use since the last heap_mark(). */
+size_t heap_peak(void);
+void heap_mark(void);
+/** @brief Let the @p n-th allocation from now on fail, and those after it too if @p all. 0: none. */
+void heap_fail(unsigned n, int all);
+/** @brief Allocations that failed since heap_fail(). */
+unsigned heap_failed(void);
+
+#endif

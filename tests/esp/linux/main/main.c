@@ -1,0 +1,317 @@
+/*
+ * A node in ESP-IDF's target "linux", driven by lines on its standard input; what it prints is read by tests/interop.
+ *
+ *   init | connect | disconnect | deinit     the API, one call each
+ *   cycle N     N times connect, wait for the tailnet, disconnect
+ *   life N      N times init, connect, wait a while that grows from nothing, deinit
+ *   fail N      fail the N-th allocation from now on (once); 0: none
+ *   starve      fail every allocation until "fail 0"
+ *   down | up ADDRESS/BITS [GATEWAY]         the cable of the interface
+ *   tcp ADDRESS PORT BYTES                   connect by lwIP's sockets, send, compare the echo
+ *   status      one line of figures
+ *
+ * Settings come from the environment: CONTROL_URL, AUTH_KEY, NAME, CA_FILE, FLASH (a file that is the flash), and those of
+ * examples/idf_network/network_linux.c. TCP and UDP port 7 are echo servers of lwIP's sockets, on every address.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "esp_heap_caps.h"
+#include "esp_private/partition_linux.h"
+#include "freertos/FreeRTOS.h"
+#include "freertos/task.h"
+#include "heap.h"
+#include "lwip/sockets.h"
+#include "microlink.h"
+#include "microlink_esp.h"
+#include "network.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define ECHO_PORT 7
+
+static microlink_t *ml;
+static microlink_config_t config;
+
+static void on_event(void *ctx, const microlink_event_t *ev)
+{
+    (void)ctx;
+    if (ev->type == MICROLINK_EVENT_PROBLEM || ev->type == MICROLINK_EVENT_STORE_FAILED) {
+        printf("problem: %s\n", ev->text);
+    } else if (ev->type == MICROLINK_EVENT_STATE) {
+        printf("state: %d\n", (int)ev->state);
+    }
+    fflush(stdout);
+}
+
+static void init(void)
+{
+    ml = microlink_init(&config);
+    if (ml == NULL) {
+        printf("init: %s\n", microlink_get_init_error());
+    }
+}
+
+static bool wait_connected(int seconds)
+{
+    for (int i = 0; i < seconds * 100 && !microlink_is_connected(ml); i++) {
+        vTaskDelay(pdMS_TO_TICKS(10));
+    }
+    return microlink_is_connected(ml);
+}
+
+static void status(void)
+{
+    char ip[16];
+    uint8_t peers = 0;
+    const microlink_peer_t *list;
+    microlink_stats_t stats = {0};
+    (void)microlink_get_peers(ml, &list, &peers);
+    (void)microlink_get_stats(ml, &stats);
+    printf("status: state=%d ip=%s peers=%u handshakes=%u relayed=%u direct=%u heap=%zu blocks=%zu peak=%zu wakes=%u failed=%u "
+           "problem=\"%s\"\n",
+           (int)microlink_get_state(ml), microlink_vpn_ip_to_str(microlink_get_vpn_ip(ml), ip), peers,
+           (unsigned)stats.handshakes_completed, (unsigned)stats.derp_packets_relayed, (unsigned)stats.direct_packets_sent,
+           heap_used(), heap_blocks(), heap_peak(), (unsigned)microlink_esp_get_wake_count(), heap_failed(),
+           ml != NULL ? microlink_get_problem(ml) : "");
+}
+
+static void cycle(int n)
+{
+    size_t first = 0;
+    int missed = 0;
+    for (int i = 0; i < n; i++) {
+        microlink_connect(ml);
+        missed += !wait_connected(20);
+        microlink_disconnect(ml);
+        vTaskDelay(pdMS_TO_TICKS(20));
+        first = i == 9 ? heap_used() : first; /* By then sessions of TLS and the like are there. */
+        if (i % 100 == 99) {
+            printf("cycle: %d heap=%zu blocks=%zu missed=%d\n", i + 1, heap_used(), heap_blocks(), missed);
+            fflush(stdout);
+        }
+    }
+    vTaskDelay(pdMS_TO_TICKS(200));
+    printf("cycled: %d missed=%d heap_after_10=%zu heap=%zu\n", n, missed, first, heap_used());
+}
+
+static void life(int n)
+{
+    size_t before = heap_used(), blocks = heap_blocks();
+    int failed = 0, worst = 0;
+    for (int i = 0; i < n; i++) {
+        init();
+        failed += ml == NULL;
+        if (ml != NULL && i % 5 != 0) {
+            microlink_connect(ml);
+            vTaskDelay(pdMS_TO_TICKS((i % 50) * 20));
+        }
+        int state = (int)microlink_get_state(ml);
+        worst = state > worst ? state : worst;
+        microlink_deinit(ml);
+        ml = NULL;
+    }
+    vTaskDelay(pdMS_TO_TICKS(500)); /* The idle task frees the stacks. */
+    printf("lived: %d failed=%d furthest=%d heap_before=%zu heap=%zu blocks_before=%zu blocks=%zu\n", n, failed, worst, before,
+           heap_used(), blocks, heap_blocks());
+}
+
+static void tcp(const char *address, int port, size_t len)
+{
+    static uint8_t buf[512], got[512];
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = ipaddr_addr(address)};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    size_t done = 0;
+    if (fd >= 0 && connect(fd, (struct sockaddr *)&to, sizeof to) == 0) {
+        while (done < len) {
+            for (size_t i = 0; i < sizeof buf; i++) {
+                buf[i] = (uint8_t)(done + i * 7);
+            }
+            size_t at = 0;
+            if (send(fd, buf, sizeof buf, 0) != (ssize_t)sizeof buf) {
+                break;
+            }
+            while (at < sizeof got) {
+                ssize_t n = recv(fd, got + at, sizeof got - at, 0);
+                if (n <= 0) {
+                    break;
+                }
+                at += (size_t)n;
+            }
+            if (at < sizeof got || memcmp(buf, got, sizeof buf) != 0) {
+                break;
+            }
+            done += sizeof buf;
+        }
+    }
+    printf("tcp: %zu of %zu bytes echoed (errno %d)\n", done, len, errno);
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
+static void echo_tcp(void *arg)
+{
+    static uint8_t buf[1024];
+    struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons(ECHO_PORT)};
+    int at = socket(AF_INET, SOCK_STREAM, 0);
+    (void)arg;
+    if (bind(at, (struct sockaddr *)&any, sizeof any) != 0 || listen(at, 2) != 0) {
+        printf("echo: no TCP (errno %d)\n", errno);
+        vTaskDelete(NULL);
+    }
+    for (;;) {
+        int fd = accept(at, NULL, NULL);
+        ssize_t n;
+        while (fd >= 0 && (n = recv(fd, buf, sizeof buf, 0)) > 0 && send(fd, buf, (size_t)n, 0) == n) {
+        }
+        if (fd >= 0) {
+            close(fd);
+        }
+    }
+}
+
+static void echo_udp(void *arg)
+{
+    static uint8_t buf[1500];
+    struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons(ECHO_PORT)};
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    (void)arg;
+    if (bind(fd, (struct sockaddr *)&any, sizeof any) != 0) {
+        printf("echo: no UDP (errno %d)\n", errno);
+        vTaskDelete(NULL);
+    }
+    for (;;) {
+        struct sockaddr_in from;
+        socklen_t len = sizeof from;
+        ssize_t n = recvfrom(fd, buf, sizeof buf, 0, (struct sockaddr *)&from, &len);
+        if (n >= 0) {
+            (void)sendto(fd, buf, (size_t)n, 0, (struct sockaddr *)&from, len);
+        }
+    }
+}
+
+/** The data port, echoed: UDP 5055. */
+static void echo_data(void)
+{
+    static uint8_t data[MICROLINK_MAX_PAYLOAD];
+    uint32_t from;
+    size_t len = sizeof data;
+    while (ml != NULL && microlink_receive(ml, &from, data, &len) == ESP_OK) {
+        (void)microlink_send(ml, from, data, len);
+        len = sizeof data;
+    }
+}
+
+static void obey(char *line)
+{
+    char *word = strtok(line, " "), *a = strtok(NULL, " "), *b = strtok(NULL, " "), *c = strtok(NULL, " ");
+    int n = a != NULL ? atoi(a) : 0;
+    if (word == NULL) {
+        return;
+    }
+    if (strcmp(word, "init") == 0) {
+        init();
+    } else if (strcmp(word, "connect") == 0) {
+        printf("connect: %s\n", microlink_strerror(microlink_connect(ml)));
+    } else if (strcmp(word, "disconnect") == 0) {
+        printf("disconnect: %s\n", microlink_strerror(microlink_disconnect(ml)));
+    } else if (strcmp(word, "deinit") == 0) {
+        microlink_deinit(ml);
+        ml = NULL;
+        vTaskDelay(pdMS_TO_TICKS(100));
+        printf("deinit: heap=%zu blocks=%zu\n", heap_used(), heap_blocks());
+    } else if (strcmp(word, "cycle") == 0) {
+        cycle(n);
+    } else if (strcmp(word, "life") == 0) {
+        life(n);
+    } else if (strcmp(word, "fail") == 0) {
+        unsigned failed = heap_failed();
+        heap_fail((unsigned)n, 0);
+        printf("fail: %u failed\n", failed);
+    } else if (strcmp(word, "starve") == 0) {
+        heap_fail(1, 1);
+    } else if (strcmp(word, "mark") == 0) {
+        heap_mark();
+    } else if (strcmp(word, "down") == 0) {
+        network_linux_set(NULL, NULL, NULL);
+    } else if (strcmp(word, "up") == 0 && a != NULL) {
+        network_linux_set(a, b, NULL);
+    } else if (strcmp(word, "tcp") == 0 && c != NULL) {
+        tcp(a, atoi(b), (size_t)atoi(c));
+    } else if (strcmp(word, "status") == 0) {
+        status();
+    } else {
+        printf("what is \"%s\"?\n", word);
+    }
+    fflush(stdout);
+}
+
+/** Lines of standard input, without ever blocking in the host. */
+static void obey_input(void)
+{
+    static char line[256];
+    static size_t len;
+    struct pollfd p = {.fd = STDIN_FILENO, .events = POLLIN};
+    char c;
+    while (poll(&p, 1, 0) == 1 && read(STDIN_FILENO, &c, 1) == 1) {
+        if (c != '\n') {
+            line[len] = c;
+            len += len < sizeof line - 1;
+            continue;
+        }
+        line[len] = 0;
+        len = 0;
+        obey(line);
+    }
+}
+
+static char *read_file(const char *path)
+{
+    static char text[8192];
+    FILE *f = path != NULL ? fopen(path, "r") : NULL;
+    if (f == NULL) {
+        return NULL;
+    }
+    size_t n = fread(text, 1, sizeof text - 1, f);
+    fclose(f);
+    text[n] = 0;
+    return text;
+}
+
+void app_main(void)
+{
+    const char *flash = getenv("FLASH");
+    if (flash != NULL) {
+        esp_partition_file_mmap_ctrl_t *ctl = esp_partition_get_file_mmap_ctrl_input();
+        if (access(flash, R_OK) == 0) {
+            snprintf(ctl->flash_file_name, sizeof ctl->flash_file_name, "%s", flash);
+        }
+    }
+    network_start();
+    if (flash != NULL && access(flash, R_OK) != 0) {
+        /* The first start made a file of its own: keep it under the name that the next one asks for. */
+        (void)link(esp_partition_get_file_mmap_ctrl_act()->flash_file_name, flash);
+    }
+    xTaskCreate(echo_tcp, "echo_tcp", 16384, NULL, 3, NULL);
+    xTaskCreate(echo_udp, "echo_udp", 16384, NULL, 3, NULL);
+    vTaskDelay(pdMS_TO_TICKS(100));
+    microlink_get_default_config(&config);
+    config.control_url = getenv("CONTROL_URL");
+    config.auth_key = getenv("AUTH_KEY");
+    config.device_name = getenv("NAME") != NULL ? getenv("NAME") : "esp";
+    config.ca_pem = read_file(getenv("CA_FILE"));
+    config.on_event = on_event;
+    printf("ready: heap=%zu blocks=%zu\n", heap_used(), heap_blocks());
+    fflush(stdout);
+    for (;;) {
+        obey_input();
+        echo_data();
+        vTaskDelay(pdMS_TO_TICKS(5));
+    }
+}

@@ -1,0 +1,252 @@
+//go:build espidf
+
+// The ESP-IDF component, built by ESP-IDF for its own target "linux", among official peers. Nothing here builds it: ML_ESP_NODE
+// is the executable of tests/esp/linux, ML_ESP_PING_PONG that of examples/ping_pong/esp-idf (docs/esp-idf.md, Testing).
+//
+// SPDX-License-Identifier: MIT
+
+package interop
+
+import (
+	"bytes"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"microlink.test/interop/harness"
+)
+
+func espProgram(t *testing.T, variable string) string {
+	t.Helper()
+	exe := os.Getenv(variable)
+	if _, err := os.Stat(exe); exe == "" || err != nil {
+		t.Fatalf("%s must be the path of the executable that ESP-IDF built: %v", variable, err)
+	}
+	return exe
+}
+
+// espNode starts the test program, joined to the lab.
+func espNode(t *testing.T, lab *harness.Lab, name string, env ...string) *harness.ESP {
+	t.Helper()
+	e := lab.ESPHost(t, name).StartESP(t, espProgram(t, "ML_ESP_NODE"), append([]string{"CONTROL_URL=" + lab.Headscale.URL,
+		"AUTH_KEY=" + lab.Headscale.AuthKey(t, "--reusable"), "CA_FILE=" + lab.CA.Path, "NAME=" + name}, env...)...)
+	e.Proc.WaitLog(t, 0, `^ready:`, 20*time.Second)
+	return e
+}
+
+func joined(t *testing.T, lab *harness.Lab, name string, env ...string) (e *harness.ESP, ip string) {
+	t.Helper()
+	e = espNode(t, lab, name, env...)
+	e.Say(t, "init")
+	e.Ask(t, "connect", "connect: done", 10*time.Second)
+	return e, e.WaitRunning(t, 30*time.Second)
+}
+
+// echoes sends datagrams to addr, one a round, and counts the answers.
+func echoes(t *testing.T, from *harness.Node, addr, local string, rounds, size int) int {
+	t.Helper()
+	c, err := from.ListenUDP(local)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	to, err := net.ResolveUDPAddr("udp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent, got, count := make([]byte, size), make([]byte, 2000), 0
+	for i := 0; i < rounds; i++ {
+		rand.Read(sent)
+		c.WriteTo(sent, to)
+		c.SetReadDeadline(time.Now().Add(2 * time.Second))
+		if n, _, err := c.ReadFrom(got); err == nil && bytes.Equal(got[:n], sent) {
+			count++
+		}
+	}
+	return count
+}
+
+// allPings requires an answer to each of the official tool's pings.
+func allPings(t *testing.T, from *harness.Node, ip string) {
+	t.Helper()
+	for _, how := range [][]string{{}, {"--tsmp"}, {"--icmp"}} {
+		boardlikePing(t, from, ip, how...)
+	}
+}
+
+func boardlikePing(t *testing.T, from *harness.Node, ip string, how ...string) []harness.Pong {
+	t.Helper()
+	pongs, out, err := from.Ping(append(append([]string{"-c", "10", "--timeout", "5s"}, how...), ip)...)
+	if err != nil || len(pongs) == 0 {
+		t.Errorf("ping %v %s: %v\n%s", how, ip, err, out)
+	}
+	t.Logf("ping %v: %s", how, strings.ReplaceAll(strings.TrimSpace(out), "\n", "; "))
+	return pongs
+}
+
+func TestESPPingPongExample(t *testing.T) {
+	lab := harness.New(t, harness.Options{DERPCertPin: true})
+	official := lab.Host("ts").Tailscaled(t, harness.NodeOptions{AuthKey: lab.Headscale.AuthKey(t)})
+	official.WaitRunning(t, 30*time.Second)
+	// Built with CONFIG_MICROLINK_CONTROL_URL of the lab and without a key: a user logs it in.
+	e := lab.ESPHost(t, "esp32-device").StartESP(t, espProgram(t, "ML_ESP_PING_PONG"))
+	url := e.Proc.WaitLog(t, 0, "visit http", 30*time.Second)
+	lab.Headscale.CLI(t, "auth", "register", "--auth-id", path.Base(url), "--user", "lab")
+	e.Proc.WaitLog(t, 0, "heap .* wake-ups", 60*time.Second)
+	official.WaitPeer(t, "esp32-device", 20*time.Second)
+	ip := lab.Headscale.Node(t, "esp32-device").IPAddresses[0]
+	allPings(t, official, ip)
+	if n := echoes(t, official, ip+":5055", ":5055", 10, 100); n < 9 {
+		t.Errorf("%d of 10 datagrams came back", n)
+	}
+	e.Proc.WaitLog(t, 0, "pong from 100.* ms", 70*time.Second)
+	t.Logf("its output:\n%s", e.Proc.Output())
+}
+
+func TestESPJoinsAnswersPingsAndCarriesSockets(t *testing.T) {
+	for _, secure := range []bool{false, true} {
+		t.Run(fmt.Sprintf("control over TLS %v", secure), func(t *testing.T) {
+			lab := harness.New(t, harness.Options{ControlTLS: secure})
+			lab.ServeDNS(t) // lwIP reads no hosts file.
+			official := lab.Host("ts").Tailscaled(t, harness.NodeOptions{AuthKey: lab.Headscale.AuthKey(t)})
+			official.WaitRunning(t, 30*time.Second)
+			e, ip := joined(t, lab, "esp")
+			official.WaitPeer(t, "esp", 20*time.Second)
+			allPings(t, official, ip)
+			if n := echoes(t, official, ip+":5055", ":5055", 20, 1200); n < 19 {
+				t.Errorf("%d of 20 datagrams came back from the data port", n)
+			}
+			if n := echoes(t, official, ip+":7", ":0", 20, 1200); n < 19 {
+				t.Errorf("%d of 20 datagrams came back from a socket", n)
+			}
+			espTCP(t, official, ip, 256<<10)
+			l, err := official.Listen(official.IP4(t) + ":9999")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			go func() {
+				for {
+					c, err := l.Accept()
+					if err != nil {
+						return
+					}
+					go io.Copy(c, c)
+				}
+			}()
+			e.Ask(t, "tcp "+official.IP4(t)+" 9999 65536", "tcp: 65536 of 65536", 60*time.Second)
+			t.Logf("%v", e.Status(t))
+		})
+	}
+}
+
+// espTCP sends bytes to the echo server behind lwIP's sockets.
+func espTCP(t *testing.T, from *harness.Node, ip string, size int) {
+	t.Helper()
+	began := time.Now()
+	c, err := from.Dial("tcp", ip+":7", 20*time.Second)
+	if err != nil {
+		t.Errorf("echo: %v", err)
+		return
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(60 * time.Second))
+	sent, got := make([]byte, size), make([]byte, size)
+	rand.Read(sent)
+	go c.Write(sent)
+	if n, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, sent) {
+		t.Errorf("echo: %d of %d bytes, equal %v: %v", n, size, bytes.Equal(got, sent), err)
+	}
+	t.Logf("%d bytes of TCP echo in %s", size, seconds(time.Since(began)))
+}
+
+func TestESPLosesTheNetworkTheRelayAndControlInTurn(t *testing.T) {
+	lab := harness.New(t, harness.Options{})
+	official := lab.Host("ts").Tailscaled(t, harness.NodeOptions{AuthKey: lab.Headscale.AuthKey(t)})
+	official.WaitRunning(t, 30*time.Second)
+	e, ip := joined(t, lab, "esp")
+	official.WaitPeer(t, "esp", 20*time.Second)
+	answers := func(what string, within time.Duration) {
+		t.Helper()
+		took := harness.Eventually(t, within, "an answer after "+what, func() error {
+			_, out, err := official.Ping("-c", "1", "--timeout", "2s", "--until-direct=false", "--tsmp", ip)
+			if err != nil {
+				return fmt.Errorf("%w: %s", err, out)
+			}
+			return nil
+		})
+		t.Logf("answers %s after %s", seconds(took), what)
+	}
+	answers("joining", 20*time.Second)
+	e.Say(t, "down")
+	time.Sleep(60 * time.Second)
+	e.PlugESP(t)
+	answers("a minute without Ethernet", 60*time.Second)
+	e.MoveESP(t)
+	answers("another address", 60*time.Second)
+	for _, d := range lab.Derpers {
+		d.Stop()
+	}
+	time.Sleep(20 * time.Second)
+	for _, d := range lab.Derpers {
+		d.Start()
+	}
+	answers("20 s without relays", 60*time.Second)
+	mark := e.Proc.Mark()
+	lab.Headscale.Stop()
+	time.Sleep(20 * time.Second)
+	lab.Headscale.Start()
+	e.Proc.WaitLog(t, mark, "control: connected", 90*time.Second)
+	answers("20 s without control", 60*time.Second)
+	if boots := e.Proc.LinesMatching(0, "^ready:"); len(boots) != 1 {
+		t.Errorf("it started anew: %v", boots)
+	}
+	t.Logf("%v", e.Status(t))
+}
+
+func TestESPCyclesLeaveNoGrowth(t *testing.T) {
+	lab := harness.New(t, harness.Options{})
+	e, _ := joined(t, lab, "esp")
+	e.Ask(t, "disconnect", "disconnect: done", 10*time.Second)
+	line := e.Ask(t, "cycle 1000", "^cycled:", 20*time.Minute)
+	t.Log(line)
+	s := harness.Pairs(line)
+	if harness.Int(t, s, "missed") > 0 || harness.Int(t, s, "heap") > harness.Int(t, s, "heap_after_10") {
+		t.Errorf("grew: %s", line)
+	}
+}
+
+func TestESPDeinitAfterAnyStateReturnsAllHeap(t *testing.T) {
+	lab := harness.New(t, harness.Options{})
+	e := espNode(t, lab, "esp")
+	e.Ask(t, "life 5", "^lived:", 60*time.Second) // What others keep once, such as the socket table, is there now.
+	line := e.Ask(t, "life 200", "^lived:", 10*time.Minute)
+	t.Log(line)
+	s := harness.Pairs(line)
+	if s["failed"] != "0" || s["heap"] != s["heap_before"] || s["blocks"] != s["blocks_before"] || harness.Int(t, s, "furthest") < 4 {
+		t.Errorf("not all came back, or it never connected: %s", line)
+	}
+}
+
+func TestESPKeepsItsIdentityInFlash(t *testing.T) {
+	lab := harness.New(t, harness.Options{})
+	flash := "FLASH=" + filepath.Join(lab.Dir, "flash")
+	e, ip := joined(t, lab, "esp", flash)
+	key := lab.Headscale.Node(t, "esp").NodeKey
+	e.Proc.Kill()
+	again := e.StartESP(t, espProgram(t, "ML_ESP_NODE"), "CONTROL_URL="+lab.Headscale.URL, "CA_FILE="+lab.CA.Path, "NAME=esp", flash)
+	mark := strings.LastIndex(again.Proc.Output(), "ready:")
+	again.Proc.WaitLog(t, mark+1, `^ready:`, 20*time.Second)
+	again.Say(t, "init")
+	again.Ask(t, "connect", "connect: done", 10*time.Second)
+	if now := again.WaitRunning(t, 30*time.Second); now != ip || lab.Headscale.Node(t, "esp").NodeKey != key {
+		t.Errorf("address %s, was %s; key %s, was %s", now, ip, lab.Headscale.Node(t, "esp").NodeKey, key)
+	}
+}
