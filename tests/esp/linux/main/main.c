@@ -10,8 +10,8 @@
  *   tcp ADDRESS PORT BYTES                   connect by lwIP's sockets, send, compare the echo
  *   status      one line of figures
  *
- * Settings come from the environment: CONTROL_URL, AUTH_KEY, NAME, CA_FILE, FLASH (a file that is the flash), and those of
- * examples/idf_network/network_linux.c. TCP and UDP port 7 are echo servers of lwIP's sockets, on every address.
+ * Settings come from the environment: CONTROL_URL, AUTH_KEY, NAME, CA_FILE, FLASH (a file that is the flash), STATE
+ * ("mem:" keeps nothing) and those of examples/idf_network/network_linux.c. TCP and UDP port 7 are echo servers of lwIP's sockets, on every address.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -90,13 +90,16 @@ static void cycle(int n)
         missed += !wait_connected(20);
         microlink_disconnect(ml);
         vTaskDelay(pdMS_TO_TICKS(20));
-        first = i == 9 ? heap_used() : first; /* By then sessions of TLS and the like are there. */
+        if (i == 9) { /* By then sessions of TLS and the like are there. */
+            vTaskDelay(pdMS_TO_TICKS(4000));
+            first = heap_used();
+        }
         if (i % 100 == 99) {
             printf("cycle: %d heap=%zu blocks=%zu missed=%d\n", i + 1, heap_used(), heap_blocks(), missed);
             fflush(stdout);
         }
     }
-    vTaskDelay(pdMS_TO_TICKS(200));
+    vTaskDelay(pdMS_TO_TICKS(4000)); /* As in life(). */
     printf("cycled: %d missed=%d heap_after_10=%zu heap=%zu\n", n, missed, first, heap_used());
 }
 
@@ -110,13 +113,16 @@ static void life(int n)
         if (ml != NULL && i % 5 != 0) {
             microlink_connect(ml);
             vTaskDelay(pdMS_TO_TICKS((i % 50) * 20));
+            if (i % 10 == 9) {
+                (void)wait_connected(10);
+            }
         }
         int state = (int)microlink_get_state(ml);
         worst = state > worst ? state : worst;
         microlink_deinit(ml);
         ml = NULL;
     }
-    vTaskDelay(pdMS_TO_TICKS(500)); /* The idle task frees the stacks. */
+    vTaskDelay(pdMS_TO_TICKS(4000)); /* The idle task frees stacks, lwIP what waited in TIME_WAIT (CONFIG_LWIP_TCP_MSL). */
     printf("lived: %d failed=%d furthest=%d heap_before=%zu heap=%zu blocks_before=%zu blocks=%zu\n", n, failed, worst, before,
            heap_used(), blocks, heap_blocks());
 }
@@ -305,6 +311,9 @@ void app_main(void)
     config.control_url = getenv("CONTROL_URL");
     config.auth_key = getenv("AUTH_KEY");
     config.device_name = getenv("NAME") != NULL ? getenv("NAME") : "esp";
+    if (getenv("STATE") != NULL) {
+        config.state_path = getenv("STATE");
+    }
     config.ca_pem = read_file(getenv("CA_FILE"));
     config.on_event = on_event;
     printf("ready: heap=%zu blocks=%zu\n", heap_used(), heap_blocks());
