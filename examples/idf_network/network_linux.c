@@ -127,9 +127,11 @@ void network_linux_start(void)
         fprintf(stderr, "network: set IP=address/prefix, and TAP to a TAP device that may be opened (%s)\n", strerror(errno));
         exit(1);
     }
-    static const esp_netif_inherent_config_t base = {
-        .flags = ESP_NETIF_FLAG_AUTOUP | ESP_NETIF_FLAG_EVENT_IP_MODIFIED, .get_ip_event = GOT_IP, .if_key = "TAP",
-        .if_desc = "tap", .route_prio = 100};
+    static const esp_netif_inherent_config_t base = {.flags = ESP_NETIF_FLAG_AUTOUP | ESP_NETIF_FLAG_EVENT_IP_MODIFIED,
+                                                     .get_ip_event = GOT_IP,
+                                                     .if_key = "TAP",
+                                                     .if_desc = "tap",
+                                                     .route_prio = 100};
     static const esp_netif_driver_ifconfig_t driver = {.handle = &tap, .transmit = no_transmit};
     /* Cast, since the type of the second depends on the version. */
     static const esp_netif_netstack_config_t stack = {.lwip = {.init_fn = init, .input_fn = (void *)no_input}};
