@@ -152,7 +152,7 @@ def main() -> int:
            "Made by `tools/footprint_board.py`; do not edit. Bytes. The image of `ports/baremetal` for rv32imac (gcc "
            f"{run('riscv64-unknown-elf-gcc', '-dumpfullversion').strip()}, `-Os`) in",
            "`qemu-system-riscv32 -M virt`, with code in flash and memory limited by the linker script and by the chip's memory",
-           "protection. 16 peers kept, 8 of them with a session at a time, 2 relays.", "",
+           "protection. 16 peers kept, all of them with a session at a time, 2 relays.", "",
            "## Budgets", "", "| | bytes | must |", "|---|---:|---:|",
            *(f"| `{k}` | {v:,} | {BUDGETS[k]:,} |" for k, v in line.items()), "",
            "`node_ram` is the engine's arena, the most TLS ever took, and the deepest stack, in a tailnet with a verified relay and",

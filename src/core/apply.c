@@ -344,7 +344,7 @@ void core_apply(void *ctx, const struct ml_delta *d)
         core_set_problem(ml, CORE_PROBLEM_HEALTH, "");
         break;
     case ML_DELTA_HEALTH:
-        if (!ml->problems[CORE_PROBLEM_HEALTH][0]) {
+        if (!core_problem(ml, CORE_PROBLEM_HEALTH)[0]) {
             core_set_problem(ml, CORE_PROBLEM_HEALTH, d->text);
         }
         break;

@@ -471,7 +471,10 @@ void core_cache_use(struct ml_engine *ml, ml_time now)
     core_check_expiry(ml, now);
     core_mark(ml, CORE_MARK_SELF);
     /* What is stored is what would be written now. */
-    (void)core_cache_write(ml, ml->store_buf, sizeof ml->store_buf);
+    uint8_t *buf = ml_outq_scratch(&ml->outq, ML_STORE_MAX);
+    if (buf) {
+        (void)core_cache_write(ml, buf, ML_STORE_MAX);
+    }
     ml_log_text(&ml->log, ML_LOG_INFO, "starting with the peers and rules of the last run");
 }
 
@@ -549,8 +552,12 @@ bool core_cache_poll(struct ml_engine *ml, ml_time now)
     if (now < c->due_at || ml->is_store_busy[ML_STORE_CACHE]) {
         return false;
     }
-    size_t len = write_record(ml, ml->store_buf, sizeof ml->store_buf, false);
-    bool is_stored = len >= 4 && ml_get_be32(ml->store_buf + len - 4) == c->digest;
+    uint8_t *buf = ml_outq_scratch(&ml->outq, ML_STORE_MAX);
+    if (!buf) {
+        return false;
+    }
+    size_t len = write_record(ml, buf, ML_STORE_MAX, false);
+    bool is_stored = len >= 4 && ml_get_be32(buf + len - 4) == c->digest;
     if (!is_stored && !take_token(c, now)) {
         return false;
     }

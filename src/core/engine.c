@@ -42,7 +42,7 @@ static void *take(struct arena *a, enum core_tenant tenant, size_t len)
 
 /* The configuration with every default filled in. */
 struct sizes {
-    uint16_t peers, slots, regions, rules, derp, stages, routes, flows, handshakes;
+    uint16_t peers, slots, regions, rules, derp, stages, routes, flows, handshakes, flights;
     uint32_t outq, tx;
 };
 
@@ -59,6 +59,8 @@ static bool get_sizes(const ml_config *cfg, struct sizes *z)
     z->stages = (uint16_t)(z->outq / 4096U < 4U ? 4U : (z->outq / 4096U > 256U ? 256U : z->outq / 4096U));
     z->routes = (uint16_t)(z->slots < 16 ? 16 : z->slots);
     z->handshakes = (uint16_t)(z->slots / 16U < 4U ? 4U : (z->slots / 16U > 32U ? 32U : z->slots / 16U));
+    /* Half of the peers may be waiting for an answer at a time. */
+    z->flights = (uint16_t)(z->slots <= 8U ? z->slots : (z->slots / 2U < 8U ? 8U : z->slots / 2U));
     z->flows = (uint16_t)(z->peers < 64 ? 64 : (z->peers > 512 ? 512 : z->peers));
     return z->peers <= ML_MAP_MAX_PEERS && z->slots <= ML_WG_MAX_SLOTS && z->regions <= 1024 && z->derp <= ML_DERP_SLOTS_MAX &&
            z->outq >= MIN_OUTQ && z->tx >= ML_DERP_TX_MIN && z->tx >= ML_CONTROL_TX_MIN;
@@ -67,10 +69,12 @@ static bool get_sizes(const ml_config *cfg, struct sizes *z)
 struct layout {
     struct ml_engine *ml;
     struct ml_wg_peer *wg_peers;
+    struct ml_wg_flight *wg_flights;
     struct ml_wg_stage *wg_stages;
     struct ml_path_peer *path_peers;
     struct ml_netcheck_region *netcheck_regions;
     struct ml_derp_slot *derp_slots;
+    struct core_derp_stream *derp_streams;
     struct ml_derp_route *derp_routes;
     struct core_handshake *handshakes;
     struct core_slot *slots;
@@ -86,10 +90,12 @@ static size_t lay_out(struct arena a, const struct sizes *z, struct layout *l)
     const struct ml_filter_cfg filter_cfg = {.max_entries = z->rules, .max_flows = z->flows};
     l->ml = take(&a, CORE_TENANT_ENGINE, sizeof *l->ml);
     l->wg_peers = take(&a, CORE_TENANT_WG_PEERS, z->slots * sizeof *l->wg_peers);
+    l->wg_flights = take(&a, CORE_TENANT_WG_FLIGHTS, z->flights * sizeof *l->wg_flights);
     l->wg_stages = take(&a, CORE_TENANT_WG_STAGES, z->stages * sizeof *l->wg_stages);
     l->path_peers = take(&a, CORE_TENANT_PATH_PEERS, z->slots * sizeof *l->path_peers);
     l->netcheck_regions = take(&a, CORE_TENANT_NETCHECK, z->regions * sizeof *l->netcheck_regions);
     l->derp_slots = take(&a, CORE_TENANT_DERP_SLOTS, z->derp * sizeof *l->derp_slots);
+    l->derp_streams = take(&a, CORE_TENANT_DERP_STREAMS, z->derp * sizeof *l->derp_streams);
     l->derp_routes = take(&a, CORE_TENANT_DERP_ROUTES, z->routes * sizeof *l->derp_routes);
     l->handshakes = take(&a, CORE_TENANT_HANDSHAKES, z->handshakes * sizeof *l->handshakes);
     l->slots = take(&a, CORE_TENANT_SLOTS, z->slots * sizeof *l->slots);
@@ -151,6 +157,7 @@ static void init_modules(struct ml_engine *ml, const struct sizes *z, const stru
                                                             .tx_cap_each = z->tx,
                                                             .routes = l->derp_routes,
                                                             .route_count = z->routes});
+    ml->derp_streams = l->derp_streams;
     ml->handshakes = l->handshakes;
     ml->handshake_cap = (uint8_t)z->handshakes;
     ml->slots = l->slots;
@@ -221,6 +228,8 @@ ml_err ml_init(ml_engine **out, void *mem, size_t len, const ml_config *cfg)
     ml->wg_peers = l.wg_peers;
     ml->wg_stages = l.wg_stages;
     ml->wg_stage_count = z.stages;
+    ml->wg_flights = l.wg_flights;
+    ml->wg_flight_count = z.flights;
     *out = ml;
     return ML_OK;
 }
@@ -251,15 +260,31 @@ void core_store(struct ml_engine *ml, ml_store_kind kind)
     ml->is_store_due[kind] = true;
 }
 
+const char *core_problem(const struct ml_engine *ml, enum core_problem which)
+{
+    const char *at = ml->problems;
+    for (unsigned i = 0; i < which; i++) {
+        at += strlen(at) + 1;
+    }
+    return at;
+}
+
 void core_set_problem(struct ml_engine *ml, enum core_problem which, const char *text)
 {
-    char *at = ml->problems[which];
-    if (strcmp(at, text) == 0) {
+    size_t at = (size_t)(core_problem(ml, which) - ml->problems);
+    size_t old_len = strlen(ml->problems + at);
+    size_t used = (size_t)(core_problem(ml, CORE_PROBLEM_COUNT) - ml->problems);
+    size_t most = sizeof ml->problems - (used - old_len);
+    size_t len = strlen(text);
+    most = most < ML_TEXT_CAP - 1 ? most : ML_TEXT_CAP - 1;
+    len = len < most ? len : most;
+    if (len == old_len && memcmp(ml->problems + at, text, len) == 0) {
         return;
     }
-    ml_str_copy(at, ML_TEXT_CAP, text, strlen(text));
+    memmove(ml->problems + at + len, ml->problems + at + old_len, used - at - old_len);
+    memcpy(ml->problems + at, text, len);
     if (text[0]) {
-        ml_log_text(&ml->log, ML_LOG_WARN, at);
+        ml_log_text(&ml->log, ML_LOG_WARN, ml->problems + at);
     }
     core_mark(ml, CORE_MARK_PROBLEM);
 }
@@ -300,7 +325,6 @@ void core_drop_all(struct ml_engine *ml, ml_time now, bool forget)
         ml->cache.ip4 = ml->cache.ip6 = (ml_ip){{0}};
         core_store(ml, ML_STORE_CACHE);
         memset(&ml->self, 0, sizeof ml->self);
-        memset(&ml->published, 0, sizeof ml->published);
         for (uint16_t i = 0; i < ml->max_peers; i++) {
             ml->slot_of_peer[i] = ML_PATH_NO_SLOT;
         }
@@ -358,7 +382,6 @@ void core_publish(struct ml_engine *ml, ml_time now)
     p.shields_up = ml->is_shields_up;
     p.peerapi4 = ml->filter.peerapi_port4;
     p.peerapi6 = ml->filter.peerapi_port6;
-    ml->published = p;
     ml_control_set_published(&ml->control, now, &p);
 }
 
@@ -448,6 +471,8 @@ static ml_err start_wg(struct ml_engine *ml, ml_time now)
         const struct ml_wg_cfg cfg = {.random = &ml->random,
                                       .peers = ml->wg_peers,
                                       .stage = ml->wg_stages,
+                                      .flights = ml->wg_flights,
+                                      .flight_count = ml->wg_flight_count,
                                       .peer_count = ml->max_slots,
                                       .stage_count = ml->wg_stage_count,
                                       .tai_mark = memcmp(ml->clock_mark, no_mark, sizeof no_mark) != 0 ? ml->clock_mark : NULL,

@@ -31,7 +31,8 @@
 #include "wg/wg.h"
 
 #define CORE_LOCAL_ADDRS         8
-#define CORE_AUTH_KEY_CAP        512
+#define CORE_AUTH_KEY_CAP        ML_CONTROL_AUTH_CAP
+#define CORE_PROBLEM_BYTES       768 /* all sentences about problems together; the newest is cut when they are more */
 #define CORE_PINGS               8
 #define CORE_FRESH_FOR           ML_SEC(8) /* how long a new node counts as not yet known to others */
 #define CORE_PEER_EVENTS         32
@@ -218,7 +219,8 @@ struct ml_engine {
     size_t control_tx_len;
     struct ml_wg_peer *wg_peers;
     struct ml_wg_stage *wg_stages;
-    uint16_t wg_stage_count;
+    struct ml_wg_flight *wg_flights;
+    uint16_t wg_stage_count, wg_flight_count;
     bool has_wg;      /* ml_wg_init() was done */
     uint32_t *scores; /* one for each region, for netcheck */
 
@@ -229,8 +231,8 @@ struct ml_engine {
 
     /* Live peers. */
     struct core_slot *slots;
-    uint16_t *slot_of_peer; /* by netmap slot; ML_PATH_NO_SLOT = none */
-    struct core_derp_stream derp_streams[ML_DERP_SLOTS_MAX];
+    uint16_t *slot_of_peer;                /* by netmap slot; ML_PATH_NO_SLOT = none */
+    struct core_derp_stream *derp_streams; /* max_derp of them */
     struct core_latency latency;
     ml_addr control_local; /* our end of the last control connection; unset when not known */
     struct core_need need;
@@ -259,7 +261,6 @@ struct ml_engine {
     ml_time expiry_check_at;
     ml_addr local_addrs[CORE_LOCAL_ADDRS];
     uint8_t local_addr_count;
-    struct ml_control_published published;
 
     /* Outputs. */
     ml_stream_open open_due; /* control asked for a close and an open at once */
@@ -279,10 +280,8 @@ struct ml_engine {
     struct core_ping pings[CORE_PINGS];
     bool is_store_due[ML_STORE_COUNT], is_store_busy[ML_STORE_COUNT];
     uint8_t clock_mark[12];
-    uint8_t store_buf[ML_STORE_MAX];
-    bool is_store_buf_secret;
     char login_url[ML_TEXT_CAP];
-    char problems[CORE_PROBLEM_COUNT][ML_TEXT_CAP];
+    char problems[CORE_PROBLEM_BYTES]; /* one text after the other, each with its zero; see core_problem() */
     ml_stats stats;
 };
 
@@ -290,10 +289,12 @@ struct ml_engine {
 enum core_tenant {
     CORE_TENANT_ENGINE, /* struct ml_engine: what does not grow with any setting */
     CORE_TENANT_WG_PEERS,
-    CORE_TENANT_WG_STAGES, /* packets that wait for a session */
+    CORE_TENANT_WG_FLIGHTS, /* initiations that wait for their answer */
+    CORE_TENANT_WG_STAGES,  /* packets that wait for a session */
     CORE_TENANT_PATH_PEERS,
     CORE_TENANT_NETCHECK,
     CORE_TENANT_DERP_SLOTS,
+    CORE_TENANT_DERP_STREAMS,
     CORE_TENANT_DERP_ROUTES,
     CORE_TENANT_HANDSHAKES, /* handshake messages waiting for their turn */
     CORE_TENANT_SLOTS,
@@ -322,6 +323,8 @@ size_t core_arena_by_tenant(const ml_config *cfg, size_t len_of[CORE_TENANT_COUN
 void core_count(struct ml_engine *ml, ml_drop reason);
 void core_store(struct ml_engine *ml, ml_store_kind kind);
 void core_set_problem(struct ml_engine *ml, enum core_problem which, const char *text);
+/** The sentence of this source, "" when there is none. */
+const char *core_problem(const struct ml_engine *ml, enum core_problem which);
 void core_set_state(struct ml_engine *ml, ml_state state);
 /** A new node key is in force (or none): every module that uses it is told. @p pub: its public half. */
 void core_use_node_key(struct ml_engine *ml, ml_time now, const ml_node_key *pub);

@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "core/outq.h"
+#include "crypto/crypto_backend.h"
 
 #include <string.h>
 
@@ -50,9 +51,26 @@ bool ml_outq_has_room(const struct ml_outq *q, uint32_t len)
     return place(q, record_size(len), &at);
 }
 
+void ml_outq_end_scratch(struct ml_outq *q)
+{
+    if (q->scratch_len) {
+        ml_wipe(q->mem + q->reserved_at + HEADER, q->scratch_len);
+        q->scratch_len = 0;
+    }
+}
+
+uint8_t *ml_outq_scratch(struct ml_outq *q, uint32_t len)
+{
+    uint8_t *at = ml_outq_reserve(q, len);
+    q->reserved_len = 0;
+    q->scratch_len = at ? len : 0;
+    return at;
+}
+
 uint8_t *ml_outq_reserve(struct ml_outq *q, uint32_t len)
 {
     uint32_t at = 0;
+    ml_outq_end_scratch(q);
     if (!place(q, record_size(len), &at)) {
         return NULL;
     }

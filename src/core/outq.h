@@ -20,6 +20,7 @@ struct ml_outq {
     uint32_t count; /* records queued, the reserved one not included */
     uint32_t reserved_at;
     uint32_t reserved_len;
+    uint32_t scratch_len; /* what lies at reserved_at is to be wiped before anything else happens there */
 };
 
 struct ml_outq_rec {
@@ -35,6 +36,9 @@ void ml_outq_init(struct ml_outq *q, uint8_t *mem, uint32_t cap);
 bool ml_outq_has_room(const struct ml_outq *q, uint32_t len);
 /** Room for a packet of up to @p len bytes to be written in place, or NULL. Followed by commit or by nothing. */
 uint8_t *ml_outq_reserve(struct ml_outq *q, uint32_t len);
+/** Room that is used for something else until the next call on this queue, which wipes it: it may hold a secret. Or NULL. */
+uint8_t *ml_outq_scratch(struct ml_outq *q, uint32_t len);
+void ml_outq_end_scratch(struct ml_outq *q);
 /** Queues the first @p len bytes of the reserved room. */
 void ml_outq_commit(struct ml_outq *q, uint8_t kind, const ml_addr *addr, uint32_t len);
 /** The oldest record and its packet, or NULL. Stays until ml_outq_pop(). */

@@ -100,16 +100,19 @@ static bool poll_store(struct ml_engine *ml, ml_time now, ml_output *out)
             continue;
         }
         size_t n = 0;
+        uint8_t *buf = ml_outq_scratch(&ml->outq, ML_STORE_MAX);
+        if (!buf) {
+            return false; /* packets first */
+        }
         switch ((ml_store_kind)k) {
         case ML_STORE_IDENTITY:
-            n = ml_store_write_identity(ml->store_buf, sizeof ml->store_buf, &ml->identity);
-            ml->is_store_buf_secret = true;
+            n = ml_store_write_identity(buf, ML_STORE_MAX, &ml->identity);
             break;
         case ML_STORE_CLOCK:
-            n = ml_store_write_clock(ml->store_buf, sizeof ml->store_buf, ml->clock_mark);
+            n = ml_store_write_clock(buf, ML_STORE_MAX, ml->clock_mark);
             break;
         case ML_STORE_CACHE:
-            n = core_cache_write(ml, ml->store_buf, sizeof ml->store_buf);
+            n = core_cache_write(ml, buf, ML_STORE_MAX);
             break;
         case ML_STORE_COUNT:
             break;
@@ -119,7 +122,7 @@ static bool poll_store(struct ml_engine *ml, ml_time now, ml_output *out)
         ml->stats.stores++;
         out->type = ML_OUT_STORE;
         out->store = (ml_store_kind)k;
-        out->data = ml->store_buf;
+        out->data = buf;
         out->len = n;
         return true;
     }
@@ -194,10 +197,7 @@ bool ml_poll_output(ml_engine *ml, ml_time now, ml_output *out)
         ml_outq_pop(&ml->outq);
         ml->is_pop_due = false;
     }
-    if (ml->is_store_buf_secret) {
-        ml_wipe(ml->store_buf, sizeof ml->store_buf);
-        ml->is_store_buf_secret = false;
-    }
+    ml_outq_end_scratch(&ml->outq);
     /* Packets on their way go before new ones are made. */
     if (poll_packet(ml, out)) {
         return true;

@@ -206,10 +206,9 @@ const char *ml_get_login_url(const ml_engine *ml)
 
 const char *ml_get_problem(const ml_engine *ml)
 {
-    for (unsigned i = 0; ml && i < CORE_PROBLEM_COUNT; i++) {
-        if (ml->problems[i][0]) {
-            return ml->problems[i];
-        }
+    const char *text = "";
+    for (unsigned i = 0; ml && !text[0] && i < CORE_PROBLEM_COUNT; i++) {
+        text = core_problem(ml, (enum core_problem)i);
     }
-    return "";
+    return text;
 }

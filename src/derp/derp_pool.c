@@ -254,7 +254,7 @@ ml_drop ml_derp_pool_send_on(struct ml_derp_pool *p, ml_time now, uint16_t regio
 static struct ml_derp_route *route_find(struct ml_derp_pool *p, const ml_node_key *key)
 {
     for (unsigned i = 0; i < p->route_count; i++) {
-        if (p->routes[i].slot != NO_SLOT && ml_key_equal(&p->routes[i].key, key)) {
+        if (p->routes[i].slot != NO_SLOT && memcmp(p->routes[i].key, key->b, sizeof p->routes[i].key) == 0) {
             return &p->routes[i];
         }
     }
@@ -289,7 +289,7 @@ void ml_derp_pool_learn(struct ml_derp_pool *p, ml_time now, const ml_node_key *
             r = p->routes[i].heard_at < r->heard_at ? &p->routes[i] : r;
         }
     }
-    r->key = *key;
+    memcpy(r->key, key->b, sizeof r->key);
     r->slot = (uint8_t)slot;
     r->heard_at = now;
 }

@@ -44,8 +44,8 @@ struct ml_derp_slot {
 };
 
 struct ml_derp_route {
-    ml_node_key key;
-    uint8_t slot; /* UINT8_MAX = free */
+    uint8_t key[16]; /* the first half of the node key */
+    uint8_t slot;    /* UINT8_MAX = free */
     ml_time heard_at;
 };
 

@@ -33,6 +33,51 @@ static uint16_t slot_of(const struct ml_wg *wg, const struct ml_wg_peer *p)
     return (uint16_t)(p - wg->peers);
 }
 
+/* Our initiation to this peer that is not answered yet, or NULL. */
+static struct ml_wg_flight *flight_of(const struct ml_wg *wg, const struct ml_wg_peer *p)
+{
+    for (uint16_t i = 0; i < wg->flight_count; i++) {
+        struct ml_wg_flight *f = &wg->flights[i];
+        if (f->hs.local_index != 0 && f->slot == slot_of(wg, p)) {
+            return f;
+        }
+    }
+    return NULL;
+}
+
+static void end_flight(struct ml_wg *wg, const struct ml_wg_peer *p)
+{
+    struct ml_wg_flight *f = flight_of(wg, p);
+
+    if (f) {
+        ml_wipe(f, sizeof *f);
+    }
+}
+
+/* Where this peer's next initiation is to wait for its answer. NULL: its turn has not come, `next_at` says when. */
+static struct ml_wg_flight *find_flight(struct ml_wg *wg, ml_time now, const struct ml_wg_peer *p)
+{
+    struct ml_wg_flight *f = flight_of(wg, p);
+    struct ml_wg_flight *oldest = &wg->flights[0];
+
+    for (uint16_t i = 0; i < wg->flight_count && !f; i++) {
+        if (wg->flights[i].hs.local_index == 0) {
+            f = &wg->flights[i];
+        } else if (wg->flights[i].sent_at < oldest->sent_at) {
+            oldest = &wg->flights[i];
+        }
+    }
+    if (f) {
+        return f;
+    }
+    ml_time at = oldest->sent_at + ML_WG_FLIGHT_MIN;
+    if (now >= at) {
+        return oldest;
+    }
+    wg->next_at = at < wg->next_at ? at : wg->next_at;
+    return NULL;
+}
+
 static void note_deadline(struct ml_wg *wg, const struct ml_wg_peer *p)
 {
     ml_time at = ml_wg_timers_deadline(&p->timers);
@@ -154,7 +199,7 @@ static bool stage_add(struct ml_wg *wg, struct ml_wg_peer *p, const uint8_t *pkt
 ml_err ml_wg_init(struct ml_wg *wg, ml_time now, const struct ml_wg_cfg *cfg)
 {
     if (!cfg->random || !cfg->random->fill || !cfg->peers || cfg->peer_count == 0 || cfg->peer_count > ML_WG_MAX_SLOTS ||
-        cfg->stage_count == NONE || (cfg->stage_count > 0 && !cfg->stage)) {
+        cfg->stage_count == NONE || (cfg->stage_count > 0 && !cfg->stage) || !cfg->flights || cfg->flight_count == 0) {
         return ML_ERR_ARG;
     }
     ml_zero(wg);
@@ -163,6 +208,8 @@ ml_err ml_wg_init(struct ml_wg *wg, ml_time now, const struct ml_wg_cfg *cfg)
     wg->peers = cfg->peers;
     wg->peer_count = cfg->peer_count;
     wg->stage = cfg->stage;
+    wg->flights = cfg->flights;
+    wg->flight_count = cfg->flight_count;
     wg->stage_count = cfg->stage_count;
     wg->stage_per_peer = cfg->stage_per_peer ? cfg->stage_per_peer : 4;
     wg->next_at = ML_NEVER;
@@ -172,6 +219,7 @@ ml_err ml_wg_init(struct ml_wg *wg, ml_time now, const struct ml_wg_cfg *cfg)
         wg->slot_bits++;
     }
     memset(cfg->peers, 0, cfg->peer_count * sizeof *cfg->peers);
+    memset(cfg->flights, 0, cfg->flight_count * sizeof *cfg->flights);
     for (uint16_t i = cfg->stage_count; i > 0; i--) {
         wg->stage[i - 1].len = 0;
         stage_free(wg, (uint16_t)(i - 1));
@@ -184,6 +232,7 @@ ml_err ml_wg_init(struct ml_wg *wg, ml_time now, const struct ml_wg_cfg *cfg)
 void ml_wg_clear(struct ml_wg *wg)
 {
     ml_wipe(wg->peers, wg->peer_count * sizeof *wg->peers);
+    ml_wipe(wg->flights, wg->flight_count * sizeof *wg->flights);
     if (wg->stage_count > 0) {
         ml_wipe(wg->stage, wg->stage_count * sizeof *wg->stage);
     }
@@ -204,7 +253,7 @@ static void reset_peer(struct ml_wg *wg, struct ml_wg_peer *p)
     stage_flush(wg, p);
     drop_draft(wg, p);
     ml_wg_session_clear(&p->session);
-    ml_wipe(&p->initiator, sizeof p->initiator);
+    end_flight(wg, p);
     ml_wg_cookie_init(&p->cookie);
     ml_wg_timers_init(&p->timers);
     p->flags &= (uint8_t) ~(FLAG_INITIATION | FLAG_KEEPALIVE);
@@ -293,6 +342,7 @@ void ml_wg_peer_close(struct ml_wg *wg, uint16_t slot)
         remove_work(wg, p, before);
     }
     drop_draft(wg, p);
+    end_flight(wg, p);
     ml_wipe(p, sizeof *p);
 }
 
@@ -387,12 +437,13 @@ static enum ml_curve_step static_secret(const struct ml_wg *wg, struct ml_wg_pee
 /* A receiver index that the peer does not use yet. Four are live at most, so five tries always do. */
 static uint32_t new_index(struct ml_wg *wg, const struct ml_wg_peer *p)
 {
+    const struct ml_wg_flight *f = flight_of(wg, p);
     uint32_t high = ml_random_u32(&wg->rng);
     uint32_t index;
 
     do {
         index = (high++ << wg->slot_bits) | slot_of(wg, p);
-    } while (index == 0 || index == p->initiator.local_index || ml_wg_session_find(&p->session, index) != ML_WG_KEYPAIR_NONE);
+    } while (index == 0 || (f && index == f->hs.local_index) || ml_wg_session_find(&p->session, index) != ML_WG_KEYPAIR_NONE);
     return index;
 }
 
@@ -453,24 +504,26 @@ static void established(struct ml_wg *wg, struct ml_wg_peer *p)
     add_work(wg, p);
 }
 
-/* The peer whose initiation in flight has this index. */
-static struct ml_wg_peer *peer_in_flight(const struct ml_wg *wg, uint32_t index)
+/* The initiation in flight that has this index, or NULL. */
+static struct ml_wg_flight *flight_of_index(const struct ml_wg *wg, uint32_t index)
 {
-    struct ml_wg_peer *p = peer_of_index(wg, index);
+    const struct ml_wg_peer *p = peer_of_index(wg, index);
+    struct ml_wg_flight *f = p && index != 0 ? flight_of(wg, p) : NULL;
 
-    return p && index != 0 && p->initiator.local_index == index ? p : NULL;
+    return f && f->hs.local_index == index ? f : NULL;
 }
 
 static void on_response(struct ml_wg *wg, ml_time now, const uint8_t *msg, struct ml_wg_in *res)
 {
     struct ml_wg_keys keys;
-    struct ml_wg_peer *p = peer_in_flight(wg, ml_get_le32(msg + ML_WG_RESP_OFF_RECEIVER));
+    struct ml_wg_flight *f = flight_of_index(wg, ml_get_le32(msg + ML_WG_RESP_OFF_RECEIVER));
 
-    if (!p) {
+    if (!f) {
         res->drop = ML_DROP_WG_UNEXPECTED;
         return;
     }
-    switch (ml_wg_response_open(&p->initiator, &wg->answer, &wg->id, msg, &keys, wg->budget)) {
+    struct ml_wg_peer *p = &wg->peers[f->slot];
+    switch (ml_wg_response_open(&f->hs, &wg->answer, &wg->id, msg, &keys, wg->budget)) {
     case ML_CURVE_LATER:
         res->type = ML_WG_IN_LATER;
         return;
@@ -497,8 +550,7 @@ static void on_cookie(struct ml_wg *wg, ml_time now, const uint8_t *msg, struct 
     uint32_t index = ml_get_le32(msg + ML_WG_COOKIE_OFF_RECEIVER);
     struct ml_wg_peer *p = peer_of_index(wg, index);
 
-    if (!p || index == 0 ||
-        (p->initiator.local_index != index && ml_wg_session_find(&p->session, index) == ML_WG_KEYPAIR_NONE)) {
+    if (!p || index == 0 || (!flight_of_index(wg, index) && ml_wg_session_find(&p->session, index) == ML_WG_KEYPAIR_NONE)) {
         res->drop = ML_DROP_WG_UNKNOWN_INDEX;
         return;
     }
@@ -574,7 +626,7 @@ bool ml_wg_check(struct ml_wg *wg, ml_time now, const struct ml_wg_source *from,
         res->drop = ML_DROP_WG_BAD_MAC1;
         return false;
     }
-    if (type == ML_WG_MSG_RESPONSE && !peer_in_flight(wg, ml_get_le32(msg + ML_WG_RESP_OFF_RECEIVER))) {
+    if (type == ML_WG_MSG_RESPONSE && !flight_of_index(wg, ml_get_le32(msg + ML_WG_RESP_OFF_RECEIVER))) {
         res->drop = ML_DROP_WG_UNEXPECTED;
         return false;
     }
@@ -808,7 +860,8 @@ static bool write_initiation(struct ml_wg *wg, ml_time now, struct ml_wg_peer *p
         note_deadline(wg, p);
         return false;
     }
-    enum ml_curve_step step = prepare_initiation(wg, p, ss);
+    struct ml_wg_flight *f = find_flight(wg, now, p);
+    enum ml_curve_step step = f ? prepare_initiation(wg, p, ss) : ML_CURVE_LATER;
     if (step == ML_CURVE_LATER) {
         ml_wipe(ss, sizeof ss);
         return false;
@@ -821,7 +874,10 @@ static bool write_initiation(struct ml_wg *wg, ml_time now, struct ml_wg_peer *p
         return false;
     }
     ml_wg_tai_stamp(&wg->tai, now, stamp);
-    ml_wg_initiation_write(&p->initiator, &wg->draft, &wg->id, p->key.b, ss, stamp, new_index(wg, p), dst);
+    wg->counters.initiations_displaced += f->hs.local_index != 0 && f->slot != slot_of(wg, p);
+    ml_wg_initiation_write(&f->hs, &wg->draft, &wg->id, p->key.b, ss, stamp, new_index(wg, p), dst);
+    f->slot = slot_of(wg, p);
+    f->sent_at = now;
     ml_wipe(ss, sizeof ss);
     ml_wg_cookie_add_macs(&p->cookie, now, p->key.b, dst, ML_WG_INITIATION_LEN);
     ml_wg_timers_initiation_sent(&p->timers, now, &wg->rng);
@@ -872,8 +928,8 @@ bool ml_wg_poll_send(struct ml_wg *wg, ml_time now, uint8_t *dst, size_t cap, ui
             *slot = at;
             return true;
         }
-        /* Only an initiation that waits, for the clock's mark to be stored or for its curve operations, keeps a slot in the
-         * list. */
+        /* Only an initiation that waits, for the clock's mark to be stored, for its curve operations or for room among those
+         * in flight, keeps a slot in the list. */
         if (p->flags & FLAG_INITIATION) {
             before = at;
         } else {
@@ -923,7 +979,7 @@ static void expire_peer(struct ml_wg *wg, ml_time now, struct ml_wg_peer *p)
     if (due & ML_WG_DUE_GIVE_UP) {
         wg->counters.gave_up_dropped += p->stage_count;
         stage_flush(wg, p);
-        ml_wipe(&p->initiator, sizeof p->initiator);
+        end_flight(wg, p);
         add_event(wg, p, EVENT_GAVE_UP);
     }
     if (due & ML_WG_DUE_RETRY) {

@@ -42,11 +42,21 @@ struct ml_wg_stage {
     uint8_t data[ML_OVERLAY_MTU];
 };
 
+/**
+ * An initiation of ours that waits for its answer. There are fewer of these than peers: when all are taken, the oldest that has
+ * waited for ML_WG_FLIGHT_MIN gives way to the peer that asks, and is repeated by its own timer; while there is none that old,
+ * the peer that asks waits.
+ */
+struct ml_wg_flight {
+    ml_time sent_at;
+    struct ml_wg_initiator hs; /* local_index 0: free */
+    uint16_t slot;
+};
+
 /** One peer with session state. All of it is private to wg.c. */
 struct ml_wg_peer {
     ml_node_key key;
     struct ml_wg_session session;
-    struct ml_wg_initiator initiator;
     struct ml_wg_cookie cookie;
     struct ml_wg_timers timers;
     ml_time initiation_at; /* last initiation accepted; ML_NEVER: none */
@@ -65,15 +75,18 @@ struct ml_wg_peer {
 struct ml_wg_counters {
     uint64_t handshakes; /* completed, either role: the responder's count when the first packet comes */
     uint64_t initiations_sent, responses_sent, cookies_sent, keepalives_sent;
-    uint64_t staged_dropped;  /* ML_DROP_WG_STAGED_FULL */
-    uint64_t gave_up_dropped; /* ML_DROP_WG_GAVE_UP */
+    uint64_t initiations_displaced; /* unanswered ones that gave way to another peer's */
+    uint64_t staged_dropped;        /* ML_DROP_WG_STAGED_FULL */
+    uint64_t gave_up_dropped;       /* ML_DROP_WG_GAVE_UP */
 };
 
 struct ml_wg_cfg {
     const ml_random *random;  /* copied */
     struct ml_wg_peer *peers; /* slots; live as long as the device */
     struct ml_wg_stage *stage;
+    struct ml_wg_flight *flights;
     uint16_t peer_count;     /* 1..ML_WG_MAX_SLOTS */
+    uint16_t flight_count;   /* 1 or more; as many as slots, and nobody waits */
     uint16_t stage_count;    /* may be 0: then nothing waits */
     uint8_t stage_per_peer;  /* newest kept; 0 = 4 */
     uint32_t load_per_sec;   /* handshake messages a second beyond which cookies are asked for; 0 = 20 */
@@ -94,10 +107,11 @@ struct ml_wg {
     struct ml_wg_draft draft;   /* of the next initiation, for `draft_slot`; the others that want one wait */
     struct ml_wg_peer *peers;
     struct ml_wg_stage *stage;
+    struct ml_wg_flight *flights;
     ml_time next_at; /* nothing is due before */
     struct ml_wg_counters counters;
     uint32_t stage_seq;
-    uint16_t peer_count, stage_count, stage_free;
+    uint16_t peer_count, stage_count, flight_count, stage_free;
     uint16_t work_head, work_tail; /* slots that may have something to send */
     uint16_t event_count, event_next;
     uint16_t draft_slot;

@@ -16,6 +16,7 @@
 #define ML_WG_KEEPALIVE_TIMEOUT ML_SEC(10)
 #define ML_WG_FORGET_AFTER      ML_SEC(540)
 #define ML_WG_FLOOD_INTERVAL    ML_MSEC(20)
+#define ML_WG_FLIGHT_MIN        ML_SEC(1) /* what an initiation has to be answered before another peer's may take its place */
 #define ML_WG_MAX_ATTEMPTS      18
 #define ML_WG_JITTER_MS         334
 

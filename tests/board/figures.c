@@ -57,10 +57,12 @@ static void report(const char *what, const char *name, uint64_t n)
 static const char *const tenants[CORE_TENANT_COUNT] = {
     [CORE_TENANT_ENGINE] = "engine and its modules",
     [CORE_TENANT_WG_PEERS] = "WireGuard sessions",
+    [CORE_TENANT_WG_FLIGHTS] = "initiations waiting for an answer",
     [CORE_TENANT_WG_STAGES] = "packets waiting for a session",
     [CORE_TENANT_PATH_PEERS] = "paths of sessions",
     [CORE_TENANT_NETCHECK] = "latency measurements",
     [CORE_TENANT_DERP_SLOTS] = "relay connections",
+    [CORE_TENANT_DERP_STREAMS] = "relay streams",
     [CORE_TENANT_DERP_ROUTES] = "relay routes",
     [CORE_TENANT_HANDSHAKES] = "handshakes waiting for their turn",
     [CORE_TENANT_SLOTS] = "session book-keeping",

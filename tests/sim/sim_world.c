@@ -341,8 +341,8 @@ static bool is_told(const struct ml_control_published *a, const struct ml_contro
 static void control_sync(struct sim *w, unsigned i)
 {
     struct sim_node *n = &w->n[i];
-    bool is_same = is_told(&n->told, &n->ml->published);
-    n->told = n->ml->published;
+    bool is_same = is_told(&n->told, &n->ml->control.pub);
+    n->told = n->ml->control.pub;
     if (is_same && !n->is_told_late) {
         return;
     }

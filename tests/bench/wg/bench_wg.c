@@ -18,6 +18,7 @@
 struct side {
     struct ml_wg wg;
     struct ml_wg_peer peer;
+    struct ml_wg_flight flight;
     ml_private_key priv;
     ml_node_key pub;
 };
@@ -37,7 +38,12 @@ static void fill(void *ctx, uint8_t *buf, size_t len)
 static void side_init(struct side *s)
 {
     static const ml_random rng = {.fill = fill};
-    struct ml_wg_cfg cfg = {.random = &rng, .peers = &s->peer, .peer_count = 1, .load_per_sec = UINT32_MAX};
+    struct ml_wg_cfg cfg = {.random = &rng,
+                            .peers = &s->peer,
+                            .peer_count = 1,
+                            .flights = &s->flight,
+                            .flight_count = 1,
+                            .load_per_sec = UINT32_MAX};
     ml_x25519_keygen(&s->priv, &rng);
     ml_x25519_base(s->pub.b, &s->priv);
     if (ml_wg_init(&s->wg, now, &cfg) != ML_OK) {

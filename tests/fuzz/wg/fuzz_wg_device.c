@@ -16,6 +16,7 @@ struct side {
     struct ml_wg wg;
     struct ml_wg_peer peers[2];
     struct ml_wg_stage stage[2];
+    struct ml_wg_flight flights[2];
     uint32_t seed;
     ml_random rng;
     ml_private_key priv;
@@ -40,7 +41,13 @@ static void side_init(struct side *s, ml_time now, uint32_t seed)
     memset(s, 0, sizeof *s);
     s->seed = seed;
     s->rng = (ml_random){.fill = fill, .ctx = &s->seed};
-    struct ml_wg_cfg cfg = {.random = &s->rng, .peers = s->peers, .peer_count = 2, .stage = s->stage, .stage_count = 2};
+    struct ml_wg_cfg cfg = {.random = &s->rng,
+                            .peers = s->peers,
+                            .peer_count = 2,
+                            .stage = s->stage,
+                            .stage_count = 2,
+                            .flights = s->flights,
+                            .flight_count = 2};
     uint8_t mark[12];
     if (ml_wg_init(&s->wg, now, &cfg) != ML_OK) {
         abort();

@@ -29,6 +29,7 @@
 static struct ml_wg wg;
 static struct ml_wg_peer peers[1];
 static struct ml_wg_stage stage[4];
+static struct ml_wg_flight flights[1];
 static ml_node_key peer_key;
 static int fd;
 static struct sockaddr_in peer_addr;
@@ -186,7 +187,13 @@ int main(int argc, char **argv)
 {
     static ml_random rng = {.fill = fill};
     static char line[8192];
-    struct ml_wg_cfg cfg = {.random = &rng, .peers = peers, .peer_count = 1, .stage = stage, .stage_count = 4};
+    struct ml_wg_cfg cfg = {.random = &rng,
+                            .peers = peers,
+                            .peer_count = 1,
+                            .stage = stage,
+                            .stage_count = 4,
+                            .flights = flights,
+                            .flight_count = 1};
     ml_private_key priv;
     struct sockaddr_in local = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t local_len = sizeof local;

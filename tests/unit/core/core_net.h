@@ -556,7 +556,7 @@ static inline void net_regions(struct net *n, unsigned i)
 
 static inline void net_node_of(const struct net *n, unsigned k, struct ml_node *out)
 {
-    const struct ml_control_published *p = &n->w.n[k].ml->published;
+    const struct ml_control_published *p = &n->w.n[k].ml->control.pub;
     world_node_of(&n->w, k, out);
     out->home_region = p->home_region;
     out->endpoint_count = 0;

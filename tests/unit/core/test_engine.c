@@ -94,6 +94,41 @@ static void commands_before_start_are_refused_and_harmless(void **state)
     ml_clear(ml);
 }
 
+static void sentences_about_problems_share_their_room_and_the_most_important_is_told(void **state)
+{
+    (void)state;
+    struct world *w = malloc(sizeof *w);
+    assert_non_null(w);
+    world_start(w);
+    ml_engine *ml = w->n[0].ml;
+    char longest[400];
+    memset(longest, 'x', sizeof longest - 1);
+    longest[sizeof longest - 1] = 0;
+    core_set_problem(ml, CORE_PROBLEM_HEALTH, "sick");
+    core_set_problem(ml, CORE_PROBLEM_RULES, "many rules");
+    core_set_problem(ml, CORE_PROBLEM_STORE, "no room");
+    assert_string_equal(ml_get_problem(ml), "no room");
+    core_set_problem(ml, CORE_PROBLEM_STORE, "");
+    assert_string_equal(ml_get_problem(ml), "many rules");
+    /* Texts are cut at their own limit, and the last of too many at what is left; the others stay as they are. */
+    core_set_problem(ml, CORE_PROBLEM_CONTROL, longest);
+    core_set_problem(ml, CORE_PROBLEM_RELAY, longest);
+    core_set_problem(ml, CORE_PROBLEM_PEERS, longest);
+    assert_int_equal(strlen(core_problem(ml, CORE_PROBLEM_CONTROL)), ML_TEXT_CAP - 1);
+    assert_int_equal(strlen(core_problem(ml, CORE_PROBLEM_RELAY)), ML_TEXT_CAP - 1);
+    assert_in_range(strlen(core_problem(ml, CORE_PROBLEM_PEERS)), 200, ML_TEXT_CAP - 2);
+    assert_string_equal(core_problem(ml, CORE_PROBLEM_RULES), "many rules");
+    assert_string_equal(core_problem(ml, CORE_PROBLEM_HEALTH), "sick");
+    for (unsigned i = 0; i < CORE_PROBLEM_COUNT; i++) {
+        core_set_problem(ml, (enum core_problem)i, "");
+    }
+    assert_string_equal(ml_get_problem(ml), "");
+    core_set_problem(ml, CORE_PROBLEM_HEALTH, "sick again");
+    assert_string_equal(ml_get_problem(ml), "sick again");
+    world_end(w);
+    free(w);
+}
+
 static void two_engines_in_one_process_handshake_and_carry_datagrams_both_ways(void **state)
 {
     (void)state;
@@ -161,8 +196,8 @@ static void the_peerapi_port_is_published_told_in_tsmp_pongs_and_given_to_the_fi
     world_start(w);
     world_settle(w);
     ml_set_peerapi_port(w->n[1].ml, w->now, 40004, 40006);
-    assert_int_equal(w->n[1].ml->published.peerapi4, 40004);
-    assert_int_equal(w->n[1].ml->published.peerapi6, 40006);
+    assert_int_equal(w->n[1].ml->control.pub.peerapi4, 40004);
+    assert_int_equal(w->n[1].ml->control.pub.peerapi6, 40006);
     assert_int_equal(w->n[1].ml->filter.peerapi_port4, 40004);
     assert_int_equal(w->n[1].ml->filter.peerapi_port6, 40006);
     ml_ip ip = w->n[1].ip4;
@@ -373,6 +408,7 @@ int main(void)
         cmocka_unit_test(memory_needed_is_exactly_what_init_takes),
         cmocka_unit_test(impossible_configurations_are_refused),
         cmocka_unit_test(commands_before_start_are_refused_and_harmless),
+        cmocka_unit_test(sentences_about_problems_share_their_room_and_the_most_important_is_told),
         cmocka_unit_test(two_engines_in_one_process_handshake_and_carry_datagrams_both_ways),
         cmocka_unit_test(pings_of_all_three_kinds_are_answered_or_run_into_their_time_out),
         cmocka_unit_test(the_peerapi_port_is_published_told_in_tsmp_pongs_and_given_to_the_filter),

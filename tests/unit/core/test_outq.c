@@ -76,10 +76,35 @@ static void a_record_that_does_not_fit_is_refused_and_nothing_queued_is_lost(voi
     assert_true(ml_outq_has_room(&q, 900));
 }
 
+static void scratch_room_takes_nothing_from_the_queue_and_is_wiped_by_the_next_call(void **state)
+{
+    (void)state;
+    struct ml_outq q;
+    const uint8_t *p = NULL;
+    ml_outq_init(&q, mem, 1024);
+    uint8_t *packet = ml_outq_reserve(&q, 50);
+    memset(packet, 7, 50);
+    ml_outq_commit(&q, 1, NULL, 50);
+    uint8_t *scratch = ml_outq_scratch(&q, 500);
+    assert_non_null(scratch);
+    memset(scratch, 9, 500);
+    ml_outq_commit(&q, 1, NULL, 500); /* is not a packet */
+    assert_int_equal(ml_outq_peek(&q, &p)->len, 50);
+    assert_int_equal(q.count, 1);
+    assert_non_null(ml_outq_reserve(&q, 10));
+    for (size_t i = 0; i < 500; i++) {
+        assert_int_equal(scratch[i], 0);
+    }
+    assert_int_equal(packet[49], 7);
+    assert_null(ml_outq_scratch(&q, 2000));
+    ml_outq_end_scratch(&q);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(records_come_out_whole_and_in_order),
+        cmocka_unit_test(scratch_room_takes_nothing_from_the_queue_and_is_wiped_by_the_next_call),
         cmocka_unit_test(a_record_that_does_not_fit_is_refused_and_nothing_queued_is_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

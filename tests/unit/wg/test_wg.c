@@ -511,6 +511,7 @@ static void sealing_in_place_and_from_elsewhere_give_the_same_bytes(void **state
     memcpy(&copy, &p.a, sizeof copy);
     copy.wg.peers = copy.peers;
     copy.wg.stage = copy.stage;
+    copy.wg.flights = copy.flights;
     struct pkt x = must_seal(&p.a, p.now, 77);
     struct pkt y = {.len = 0};
     struct pkt in = ip4(77);
@@ -757,7 +758,8 @@ static void the_16_bit_slot_space_and_bad_configurations_are_checked(void **stat
     (void)state;
     struct ml_wg wg;
     struct ml_wg_peer peer;
-    struct ml_wg_cfg cfg = {.random = &p.a.rng, .peers = &peer, .peer_count = 1};
+    struct ml_wg_flight flight;
+    struct ml_wg_cfg cfg = {.random = &p.a.rng, .peers = &peer, .peer_count = 1, .flights = &flight, .flight_count = 1};
     assert_int_equal(ml_wg_init(&wg, 0, &cfg), ML_OK);
     assert_false(ml_wg_peer_open(&wg, 1, &p.b.pub));
     ml_wg_set_key(&wg, &p.a.priv);
@@ -770,6 +772,44 @@ static void the_16_bit_slot_space_and_bad_configurations_are_checked(void **stat
     cfg.peer_count = 1;
     cfg.random = NULL;
     assert_int_equal(ml_wg_init(&wg, 0, &cfg), ML_ERR_ARG);
+    cfg.random = &p.a.rng;
+    cfg.flight_count = 0;
+    assert_int_equal(ml_wg_init(&wg, 0, &cfg), ML_ERR_ARG);
+}
+
+static void more_handshakes_than_room_for_them_wait_or_take_the_place_of_an_unanswered_one(void **state)
+{
+    (void)state;
+    ml_private_key nobody[2];
+    ml_node_key key;
+    for (uint16_t i = 0; i < 2; i++) { /* in slots 0 and 2: peers that never answer */
+        ml_x25519_keygen(&nobody[i], &p.a.rng);
+        ml_x25519_base(key.b, &nobody[i]);
+        assert_true(ml_wg_peer_open(&p.a.wg, (uint16_t)(2 * i), &key));
+        ml_wg_peer_connect(&p.a.wg, p.now, (uint16_t)(2 * i));
+        struct pkt x;
+        assert_true(take(&p.a, p.now, &x));
+        p.now += ML_MSEC(100);
+    }
+    ml_time first = p.now - ML_MSEC(200);
+    ml_wg_peer_connect(&p.a.wg, p.now, SLOT);
+    assert_silent(&p.a, p.now);
+    assert_int_equal(ml_wg_deadline(&p.a.wg), first + ML_SEC(1));
+    /* The older of the two gives way; the one that waited gets through. */
+    p.now = first + ML_SEC(1);
+    ml_wg_on_time(&p.a.wg, p.now);
+    struct pkt init = must_take(&p.a, p.now, 148);
+    assert_int_equal(p.a.wg.counters.initiations_displaced, 1);
+    struct pkt resp = must_answer(&p.b, p.now, &p.a, &init);
+    assert_int_equal(give(&p.a, p.now, &p.b, &resp).type, ML_WG_IN_HANDSHAKE);
+    (void)must_take(&p.a, p.now, 32);
+    /* The one that gave way is repeated by its own timer, in the room that is free now. */
+    struct pkt again;
+    p.now = first + ML_MSEC(5334);
+    ml_wg_on_time(&p.a.wg, p.now);
+    assert_true(take(&p.a, p.now, &again));
+    assert_int_equal(again.slot, 0);
+    assert_int_equal(p.a.wg.counters.initiations_displaced, 1);
 }
 
 #define T(name) cmocka_unit_test_setup(name, setup)
@@ -813,6 +853,7 @@ int main(void)
         T(an_expired_session_sends_no_more_and_the_next_packet_starts_a_handshake),
         T(a_closed_slot_leaves_nothing_behind),
         T(an_all_zero_peer_key_never_gets_an_initiation),
+        T(more_handshakes_than_room_for_them_wait_or_take_the_place_of_an_unanswered_one),
         T(the_16_bit_slot_space_and_bad_configurations_are_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

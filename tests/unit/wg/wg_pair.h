@@ -16,13 +16,15 @@
 
 #include "wg/wg.h"
 
-#define PEERS 3
-#define STAGE 4
+#define PEERS   3
+#define STAGE   4
+#define FLIGHTS 2
 
 struct side {
     struct ml_wg wg;
     struct ml_wg_peer peers[PEERS];
     struct ml_wg_stage stage[STAGE];
+    struct ml_wg_flight flights[FLIGHTS];
     ml_private_key priv;
     ml_node_key pub;
     uint32_t seed;
@@ -56,6 +58,8 @@ static inline void side_init(struct side *s, ml_time now, uint32_t seed, const u
     struct ml_wg_cfg cfg = {.random = &s->rng,
                             .peers = s->peers,
                             .stage = s->stage,
+                            .flights = s->flights,
+                            .flight_count = FLIGHTS,
                             .peer_count = PEERS,
                             .stage_count = STAGE,
                             .stage_per_peer = 3,
