@@ -194,7 +194,7 @@ static bool wants_full_ping(const struct ml_path_peer *peer, ml_time now)
     return peer->latency_us > ML_PATH_GOOD_ENOUGH && now - peer->last_full_ping_at >= ML_PATH_UPGRADE;
 }
 
-static bool ping_best(struct ml_path *p, ml_time now, uint16_t slot)
+bool ml_path_ping_best(struct ml_path *p, ml_time now, uint16_t slot)
 {
     struct ml_path_peer *peer = &p->peers[slot];
     struct ml_path_candidate *c = ml_path_has_best(peer) ? ml_path_cand_find(peer, &peer->best) : NULL;
@@ -213,7 +213,7 @@ static void heartbeat(struct ml_path *p, ml_time now, uint16_t slot)
         return;
     }
     peer->heartbeat_at = now + ML_PATH_HEARTBEAT;
-    ping_best(p, now, slot);
+    ml_path_ping_best(p, now, slot);
     if (wants_full_ping(peer, now)) {
         ml_path_discover(p, now, slot, true);
     }
@@ -249,20 +249,8 @@ static bool route_wireguard_only(const struct ml_path *p, ml_time now, struct ml
 static void check_best(struct ml_path *p, ml_time now, uint16_t slot)
 {
     struct ml_path_peer *peer = &p->peers[slot];
-    if (peer->check_until == ML_NEVER && now - peer->heard_at >= ML_PATH_CHECK_AFTER && ping_best(p, now, slot)) {
+    if (peer->check == ML_CHECK_NONE && now - peer->heard_at >= ML_PATH_CHECK_AFTER && ml_path_ping_best(p, now, slot)) {
         ml_path_check_begin(peer, now);
-    }
-}
-
-static void check_failed(struct ml_path *p, ml_time now, uint16_t slot)
-{
-    struct ml_path_peer *peer = &p->peers[slot];
-    bool was_trusted = ml_path_is_trusted(peer, now);
-    ml_path_distrust(peer, now);
-    if (was_trusted) {
-        ping_best(p, now, slot); /* it may have been that one ping */
-        /* Or our router forgot us: the next call-me-maybe is not to name the addresses that it gave us before. */
-        ml_endpoints_doubt(&p->ep);
     }
 }
 
@@ -294,7 +282,8 @@ void ml_path_note_rx(struct ml_path *p, ml_time now, uint16_t slot, const ml_add
         return;
     }
     peer->last_rx_at = ml_path_stamp(now);
-    if (from) {
+    /* What comes from elsewhere does not show that the path we send on works. */
+    if (from && ml_path_has_best(peer) && ml_addr_equal(from, &peer->best)) {
         ml_path_note_heard(peer, now);
     }
     if (peer->is_wireguard_only && from) {
@@ -330,7 +319,9 @@ void ml_path_rebind(struct ml_path *p)
     for (size_t i = 0; i < p->peer_count; i++) {
         struct ml_path_peer *peer = &p->peers[i];
         ml_path_best_clear(peer);
-        peer->check_until = ML_NEVER;
+        ml_path_check_end(peer);
+        peer->notice = ML_NOTICE_NONE;
+        peer->seen4 = 0;
         if (peer->heartbeat_at != ML_NEVER) {
             peer->heartbeat_at = 0; /* discovery at once, and a call-me-maybe: the peer still sends to where we were */
         }
@@ -346,8 +337,8 @@ void ml_path_on_time(struct ml_path *p, ml_time now)
 {
     ml_path_ping_on_time(p, now);
     for (uint16_t i = 0; i < p->peer_count; i++) {
-        if (p->peers[i].is_open && now >= p->peers[i].check_until) {
-            check_failed(p, now, i);
+        if (p->peers[i].is_open) {
+            ml_path_check_on_time(p, now, i);
         }
         if (p->peers[i].is_open && now >= p->peers[i].heartbeat_at) {
             heartbeat(p, now, i);

@@ -10,9 +10,10 @@
  *   heartbeat    every 3 s while the last send is under 45 s ago: ping the best path, and all candidates when it is not
  *                direct, not trusted, or slower than 5 ms and not compared for 60 s
  *   trust        a pong makes its path the only one for 6.5 s; after that packets go there *and* over the peer's DERP home
- *   check        when we send and the peer was not heard directly for 1 s, a ping asks whether the path still works; without an
- *                answer in 0.5 s and two round trips it is not trusted any more. A call-me-maybe of the peer, who so looks for a
- *                path, begins such a check too. (The official client has neither, and is silent for up to 6.5 s.)
+ *   check        when we send and the path was not heard for 1 s, a ping asks whether it still works, and another after half of
+ *                the wait; without an answer in 0.5 s and two round trips it is not trusted any more, and the peer is told by
+ *                call-me-maybes to leave it too (path_check.c). A call-me-maybe of the peer, who so looks for a path, begins such
+ *                a check as well. (The official client does nothing of it, and is silent for up to 6.5 s.)
  *   ping         5 s to be answered; a best path that is no longer trusted falls when its ping times out
  *   discovery    a candidate is pinged every 5 s at most, call-me-maybe excepted, and the first ping heard from it in 5 s
  *   ping back    a ping from a peer that we are sending to, while no direct path to it is trusted, is answered by a ping of
@@ -92,13 +93,16 @@ struct ml_path_peer {
     ml_disco_key disco;
     struct ml_disco_shared shared;
     bool is_open, has_shared, is_wireguard_only;
-    bool is_cmm_wanted; /* a call-me-maybe is to be sent after our pings */
+    bool is_cmm_wanted;    /* a call-me-maybe is to be sent after our pings */
+    uint8_t check, notice; /* enums in path_internal.h */
     uint16_t home_region;
+    uint16_t seen4_port; /* with seen4 */
+    uint32_t seen4;      /* IPv4 address at which the peer saw the last ping to best come from; 0 = unknown */
     uint32_t latency_us; /* of best */
     ml_addr best;        /* unset = none */
     ml_time trust_until;
-    ml_time heard_at;          /* last packet or pong of the peer by UDP */
-    ml_time check_until;       /* a ping asks whether the trusted path still works; ML_NEVER: none does */
+    ml_time heard_at;          /* last packet or pong of the peer from best */
+    ml_time check_until;       /* next step of `check`; ML_NEVER: there is none */
     ml_time last_send_at;      /* by local trigger; 0 = never */
     ml_time last_rx_at;        /* 0 = never */
     ml_time last_full_ping_at; /* 0 = never */
@@ -259,8 +263,8 @@ struct ml_path_dst {
     uint16_t derp_region; /* to `node` over this region */
     ml_node_key node;
 };
-/** Longest datagram that ml_path_poll_send() yields: a call-me-maybe with all own endpoints. */
-#define ML_PATH_SEND_MAX (ML_DISCO_OVERHEAD + 2 + 18 * ML_ENDPOINTS)
+/** Longest datagram that ml_path_poll_send() yields: a call-me-maybe with all own endpoints and one more. */
+#define ML_PATH_SEND_MAX (ML_DISCO_OVERHEAD + 2 + 18 * (ML_ENDPOINTS + 1))
 /** @brief Next DISCO datagram to send: pongs first, then pings, then call-me-maybes. Returns its length, 0 = none.
  * @p cap at least ML_PATH_SEND_MAX. A ping's time runs from here. */
 size_t ml_path_poll_send(struct ml_path *p, ml_time now, uint8_t *buf, size_t cap, struct ml_path_dst *dst);

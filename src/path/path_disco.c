@@ -179,6 +179,7 @@ static uint16_t handle_pong(struct ml_path *p, ml_time now, const struct ml_path
     struct ml_path_peer *peer = &p->peers[ping.slot];
     ml_time latency = now > ping.at ? now - ping.at : 1;
     bool is_direct = in->derp_region == 0;
+    bool is_old_path = ml_path_is_trusted(peer, now) && ml_addr_equal(&peer->best, &ping.to);
     if (is_direct) {
         /* The credit goes to the address we pinged, whatever address answered. It may be no candidate any more. */
         struct ml_path_candidate *c = ml_path_cand_find(peer, &ping.to);
@@ -191,6 +192,9 @@ static uint16_t handle_pong(struct ml_path *p, ml_time now, const struct ml_path
     ml_path_cli_finish(p, ping.cli, &result);
     if (is_direct) {
         credit(peer, now, &ping.to, latency);
+        if (ml_addr_equal(&peer->best, &ping.to)) {
+            ml_path_note_seen(p, now, peer, &in->msg.src, is_old_path);
+        }
     }
     return ping.slot;
 }
@@ -216,8 +220,11 @@ static uint16_t handle_cmm(struct ml_path *p, ml_time now, const struct ml_path_
         *drop = ML_DROP_DISCO_UNKNOWN_KEY;
         return ML_PATH_NO_SLOT;
     }
+    bool had_best = ml_path_has_best(peer);
     ml_path_cand_merge(peer, ML_CAND_CMM, in->msg.addrs, in->msg.addr_count);
-    if (peer->cmm_round_at != 0 && now - peer->cmm_round_at < CMM_ROUND_INTERVAL) {
+    /* A list that takes our path away is worth a round of its own: there is none without a pong to the round before. */
+    bool has_lost_best = had_best && !ml_path_has_best(peer);
+    if (!has_lost_best && peer->cmm_round_at != 0 && now - peer->cmm_round_at < CMM_ROUND_INTERVAL) {
         *drop = ML_DROP_DISCO_LIMITED;
         return slot;
     }

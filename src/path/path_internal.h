@@ -19,6 +19,19 @@ enum {
 };
 
 enum ml_path_ping_state { ML_PING_FREE, ML_PING_QUEUED, ML_PING_SENT };
+/* ml_path_peer.check */
+enum ml_path_check {
+    ML_CHECK_NONE,
+    ML_CHECK_ASKED,       /* a ping to the best path is on its way */
+    ML_CHECK_ASKED_AGAIN, /* and a second one */
+    ML_CHECK_MOVED        /* the path works, but the peer sends to an address that is no longer ours */
+};
+/* ml_path_peer.notice: a call-me-maybe that goes out at once, whatever is fresh */
+enum ml_path_notice {
+    ML_NOTICE_NONE,
+    ML_NOTICE_NAME, /* names the address at which the peer sees us */
+    ML_NOTICE_LEAVE /* leaves it out, and all that is in doubt */
+};
 enum ml_path_purpose { ML_PURPOSE_DISCOVERY, ML_PURPOSE_HEARTBEAT, ML_PURPOSE_CLI };
 
 /* path_candidate.c */
@@ -57,7 +70,24 @@ const struct ml_disco_shared *ml_path_shared(struct ml_path *p, ml_time now, con
                                              struct ml_path_key **key);
 void ml_path_keys_clear(struct ml_path *p);
 
+/* path_check.c */
+
+/* A ping to the best path is on its way: it has to be answered in time. Nothing if a check is under way already. */
+void ml_path_check_begin(struct ml_path_peer *peer, ml_time now);
+void ml_path_check_end(struct ml_path_peer *peer);
+void ml_path_check_on_time(struct ml_path *p, ml_time now, uint16_t slot);
+/* Something authentic came from the best path. */
+void ml_path_note_heard(struct ml_path_peer *peer, ml_time now);
+/* A pong of the best path says that the peer sees us at `seen`. `is_old_path`: that path was best, and trusted, before it. */
+void ml_path_note_seen(struct ml_path *p, ml_time now, struct ml_path_peer *peer, const ml_addr *seen, bool is_old_path);
+/* Write the call-me-maybe that the peer's notice asks for; without one, that of discovery. */
+void ml_path_cmm_write(const struct ml_path *p, ml_time now, const struct ml_path_peer *peer, struct ml_disco_msg *m);
+/* It was sent, or cannot be: not wanted any more. */
+void ml_path_cmm_done(struct ml_path_peer *peer);
+
 /* path.c */
+/* Ping the best path. False: there is none, or no room. */
+bool ml_path_ping_best(struct ml_path *p, ml_time now, uint16_t slot);
 void ml_path_discover(struct ml_path *p, ml_time now, uint16_t slot, bool with_cmm);
 /* Ping this candidate for discovery. False: no room. */
 bool ml_path_ping_candidate(struct ml_path *p, ml_time now, uint16_t slot, struct ml_path_candidate *c);
@@ -70,27 +100,6 @@ static inline bool ml_path_has_best(const struct ml_path_peer *peer)
 static inline bool ml_path_is_trusted(const struct ml_path_peer *peer, ml_time now)
 {
     return ml_path_has_best(peer) && now <= peer->trust_until;
-}
-/* A ping to the best path is on its way: by then it has to be answered. */
-static inline void ml_path_check_begin(struct ml_path_peer *peer, ml_time now)
-{
-    if (peer->check_until == ML_NEVER) {
-        peer->check_until = now + ML_PATH_CHECK_WAIT + 2 * (ml_time)peer->latency_us;
-    }
-}
-/* The best path is kept, but not alone. */
-static inline void ml_path_distrust(struct ml_path_peer *peer, ml_time now)
-{
-    if (ml_path_is_trusted(peer, now)) {
-        peer->trust_until = now ? now - 1 : 0;
-    }
-    peer->check_until = ML_NEVER;
-}
-/* The peer was heard directly. */
-static inline void ml_path_note_heard(struct ml_path_peer *peer, ml_time now)
-{
-    peer->heard_at = now;
-    peer->check_until = ML_NEVER;
 }
 /* `since` of a time field where 0 means never; an instant 0 counts as 1 microsecond later. */
 static inline ml_time ml_path_stamp(ml_time now)

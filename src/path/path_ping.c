@@ -251,25 +251,22 @@ static size_t send_cmm(struct ml_path *p, ml_time now, struct ml_disco_msg *m, u
                        struct ml_path_dst *dst)
 {
     bool is_fresh = p->cfg.no_stun || ml_endpoints_is_fresh(&p->ep, now);
-    for (size_t i = 0; i < p->peer_count && is_fresh; i++) {
+    for (size_t i = 0; i < p->peer_count; i++) {
         struct ml_path_peer *peer = &p->peers[i];
-        if (!peer->is_cmm_wanted) {
+        bool is_due = peer->is_cmm_wanted && is_fresh;
+        if (peer->notice == ML_NOTICE_NONE && !is_due) {
             continue;
         }
         if (peer->home_region == 0) {
-            peer->is_cmm_wanted = false;
+            ml_path_cmm_done(peer);
             continue;
         }
-        m->type = ML_DISCO_CALL_ME_MAYBE;
-        m->addr_count = p->ep.count;
-        for (size_t k = 0; k < p->ep.count; k++) {
-            m->addrs[k] = p->ep.list[k].addr;
-        }
+        ml_path_cmm_write(p, now, peer, m);
         size_t n = seal(p, now, &peer->disco, m, buf, cap);
         if (n == 0 && is_put_off(p)) {
             return 0;
         }
-        peer->is_cmm_wanted = false;
+        ml_path_cmm_done(peer);
         if (n > 0) {
             dst->derp_region = peer->home_region;
             dst->node = peer->node;

@@ -7,6 +7,9 @@ package lab
 
 import (
 	"fmt"
+	"os"
+	"regexp"
+	"slices"
 	"testing"
 	"time"
 
@@ -36,7 +39,7 @@ func (c *couple) begin(t *testing.T, size int) {
 	c.ping = newPinger(t, c.node.Host, c.peer.IP4(t), size)
 }
 
-// TestSilence needs 100 s a round; LAB_ROUNDS says how many (1).
+// TestSilence needs 100 s a round; LAB_ROUNDS says how many (1), LAB_EVENTS, a regular expression, which of the events.
 func TestSilence(t *testing.T) {
 	lab := harness.New(t, harness.Options{})
 	var hosts []*harness.Host
@@ -81,7 +84,11 @@ func TestSilence(t *testing.T) {
 	rows := map[string]*Silence{}
 	var order []*Silence
 	// watch runs an event and notes the silence after it for each of the named couples.
+	wanted := regexp.MustCompile(os.Getenv("LAB_EVENTS"))
 	watch := func(happen func(), events []event, direct bool) {
+		if !slices.ContainsFunc(events, func(e event) bool { return wanted.MatchString(e.name) }) {
+			return
+		}
 		began := time.Now()
 		ears := map[*couple]*ear{}
 		happen()

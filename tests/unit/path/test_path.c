@@ -77,7 +77,7 @@ static void a_silent_path_is_checked_after_a_second_and_left_when_the_ping_is_lo
         assert_int_equal(route().derp_region, 0);
         assert_int_equal(drain(&w), 0);
     }
-    /* Nothing does: one ping, and half a second later both ways. */
+    /* Nothing does: two pings, and half a second later both ways. */
     for (int i = 0; i < 10; i++) {
         advance(&w, ML_MSEC(90));
         assert_int_equal(route().derp_region, 0);
@@ -87,17 +87,186 @@ static void a_silent_path_is_checked_after_a_second_and_left_when_the_ping_is_lo
     advance(&w, ML_MSEC(100));
     assert_int_equal(route().derp_region, 0);
     assert_int_equal(drain(&w), 1);
-    advance(&w, ML_MSEC(519));
+    advance(&w, ML_MSEC(259));
     assert_int_equal(route().derp_region, 0);
     assert_int_equal(drain(&w), 0);
     assert_int_equal(ml_path_deadline(&w.p), w.now + ML_MSEC(1));
     advance(&w, ML_MSEC(1));
+    assert_int_equal(route().derp_region, 0);
+    drain(&w);
+    assert_int_equal(count_type(&w, ML_DISCO_PING), 1);
+    advance(&w, ML_MSEC(259));
+    assert_int_equal(route().derp_region, 0);
+    assert_int_equal(drain(&w), 0);
+    advance(&w, ML_MSEC(1));
     struct ml_path_route r = route();
     assert_true(r.derp_region == 7 && ml_addr_equal(&r.udp, &ep));
-    /* It was only that ping that got lost: the next one restores trust. */
+    /* It was only those pings that got lost: the next one restores trust. */
     drain(&w);
     answer(&w, find_ping_to(&w, EP), EP);
     assert_int_equal(route().derp_region, 0);
+}
+
+/* Whether the call-me-maybe among what was sent, of which there is one, names an address; -1 without one. */
+static int names(const char *addr)
+{
+    ml_addr a = vec_addr(addr);
+    int found = -1;
+    for (size_t i = 0; i < w.sent_count; i++) {
+        if (w.sent[i].msg.type != ML_DISCO_CALL_ME_MAYBE) {
+            continue;
+        }
+        assert_int_equal(found, -1);
+        assert_int_equal(w.sent[i].dst.derp_region, 7);
+        found = 0;
+        for (size_t k = 0; k < w.sent[i].msg.addr_count; k++) {
+            found |= ml_addr_equal(&w.sent[i].msg.addrs[k], &a);
+        }
+    }
+    return found;
+}
+
+#define SEEN  "198.51.100.7:1234" /* what answer() says, and STUN too */
+#define LOCAL "10.0.0.2:41641"
+
+static void a_peer_is_told_to_leave_a_path_that_fails_its_check(void **state)
+{
+    (void)state;
+    make_direct(&w, EP, ML_MSEC(10));
+    drain(&w);
+    advance(&w, ML_SEC(1));
+    route();
+    drain(&w);
+    assert_int_equal(names(SEEN), -1);
+    advance(&w, ML_MSEC(260));
+    drain(&w);
+    assert_int_equal(names(SEEN), 1); /* so that it is one that a call-me-maybe named */
+    assert_false(ml_path_take_stun_wanted(&w.p));
+    advance(&w, ML_MSEC(260));
+    drain(&w);
+    assert_int_equal(names(SEEN), 0);
+    assert_int_equal(names(LOCAL), 1);
+    /* All are named again once they have been measured. */
+    assert_true(ml_path_take_stun_wanted(&w.p));
+    fresh_endpoints(&w);
+    drain(&w);
+    assert_int_equal(names(SEEN), 1);
+    drain(&w);
+    assert_int_equal(names(SEEN), -1);
+}
+
+static void a_check_that_is_answered_tells_nobody_to_leave(void **state)
+{
+    (void)state;
+    make_direct(&w, EP, ML_MSEC(10));
+    drain(&w);
+    advance(&w, ML_SEC(1));
+    route();
+    drain(&w); /* this ping is lost */
+    advance(&w, ML_MSEC(260));
+    drain(&w);
+    const struct sent *second = find_ping_to(&w, EP);
+    advance(&w, ML_MSEC(10));
+    answer(&w, second, EP);
+    advance(&w, ML_MSEC(600));
+    drain(&w);
+    assert_int_equal(names(SEEN), -1);
+    assert_int_equal(route().derp_region, 0);
+}
+
+static void what_comes_from_elsewhere_does_not_vouch_for_the_best_path(void **state)
+{
+    (void)state;
+    make_direct(&w, EP, ML_MSEC(10));
+    drain(&w);
+    ml_addr other = vec_addr("203.0.113.5:7");
+    bool is_asked = false, is_left = false;
+    for (int i = 0; i < 17; i++) {
+        advance(&w, ML_MSEC(100));
+        ml_path_note_rx(&w.p, w.now, 0, &other);
+        is_left = route().derp_region == 7;
+        drain(&w);
+        is_asked |= find_ping_to(&w, EP) != NULL;
+    }
+    assert_true(is_asked && is_left);
+}
+
+static void answer_seen_as(const struct sent *ping, const char *seen)
+{
+    struct ml_disco_msg m = {.type = ML_DISCO_PONG, .src = vec_addr(seen)};
+    assert_non_null(ping);
+    memcpy(m.tx, ping->msg.tx, sizeof m.tx);
+    deliver(&w, &w.r[0], EP, 0, NULL, &m);
+}
+
+static void a_peer_that_sees_us_elsewhere_is_told_to_leave_the_old_address(void **state)
+{
+    (void)state;
+    ml_time last = 0;
+    size_t rounds = 0;
+    make_direct(&w, EP, ML_MSEC(10));
+    drain(&w);
+    advance(&w, ML_SEC(3)); /* a heartbeat */
+    drain(&w);
+    answer_seen_as(find_ping_to(&w, EP), SEEN);
+    assert_int_equal(drain(&w), 0);
+    advance(&w, ML_SEC(3));
+    drain(&w);
+    answer_seen_as(find_ping_to(&w, EP), "198.51.100.7:999");
+    assert_int_equal(route().derp_region, 0); /* what we send arrives */
+    drain(&w);
+    assert_int_equal(names(SEEN), 1);
+    assert_true(ml_path_take_stun_wanted(&w.p));
+    advance(&w, ML_MSEC(60));
+    assert_int_equal(route().derp_region, 0);
+    drain(&w);
+    assert_int_equal(names(SEEN), 0);
+    assert_int_equal(names(LOCAL), 1);
+    /* A peer that sees us elsewhere each time does not have us call it more often than discovery would. */
+    for (unsigned i = 1; i <= 60; i++) {
+        char seen[32];
+        advance(&w, ML_SEC(1));
+        route();
+        drain(&w);
+        const struct sent *ping = find_ping_to(&w, EP);
+        if (ping) {
+            struct sent copy = *ping;
+            snprintf(seen, sizeof seen, "198.51.100.7:%u", 1000 + i);
+            answer_seen_as(&copy, seen);
+        }
+        drain(&w);
+        if (names(LOCAL) == 1) {
+            assert_true(last == 0 || w.now - last >= ML_SEC(5));
+            last = w.now;
+            rounds++;
+            advance(&w, ML_MSEC(60));
+            drain(&w);
+            assert_int_equal(names(LOCAL), 1);
+        }
+    }
+    assert_in_range(rounds, 5, 12);
+}
+
+static void a_call_me_maybe_that_takes_our_path_away_has_all_pinged_at_once(void **state)
+{
+    (void)state;
+    struct ml_disco_msg m = {.type = ML_DISCO_CALL_ME_MAYBE, .addr_count = 2};
+    m.addrs[0] = vec_addr("203.0.113.50:7");
+    m.addrs[1] = vec_addr("203.0.113.51:7");
+    deliver(&w, &w.r[0], NULL, 7, &w.r[0].node, &m);
+    route();
+    drain(&w);
+    answer(&w, find_ping_to(&w, "203.0.113.50:7"), "203.0.113.50:7");
+    advance(&w, ML_MSEC(10));
+    m.addrs[0] = m.addrs[1];
+    m.addr_count = 1;
+    deliver(&w, &w.r[0], NULL, 7, &w.r[0].node, &m);
+    drain(&w);
+    assert_non_null(find_ping_to(&w, "203.0.113.51:7"));
+    for (int i = 0; i < 20; i++) { /* nothing left to take: one round a second */
+        deliver(&w, &w.r[0], NULL, 7, &w.r[0].node, &m);
+        assert_int_equal(w.drop, ML_DROP_DISCO_LIMITED);
+    }
 }
 
 static void a_call_me_maybe_has_a_trusted_path_checked_and_withdraws_what_it_leaves_out(void **state)
@@ -111,7 +280,8 @@ static void a_call_me_maybe_has_a_trusted_path_checked_and_withdraws_what_it_lea
     assert_int_equal(route().derp_region, 0);
     drain(&w);
     assert_non_null(find_ping_to(&w, EP));
-    advance(&w, ML_MSEC(520));
+    advance(&w, ML_MSEC(260));
+    advance(&w, ML_MSEC(260));
     struct ml_path_route r = route();
     assert_true(r.derp_region == 7 && ml_addr_equal(&r.udp, &ep));
     drain(&w);
@@ -540,6 +710,11 @@ int main(void)
         cmocka_unit_test_setup(D17_pings_are_124_bytes_and_carry_our_node_key, setup),
         cmocka_unit_test_setup(D28_trusted_path_is_udp_only_and_6_5_s_after_the_last_pong_both, setup),
         cmocka_unit_test_setup(a_silent_path_is_checked_after_a_second_and_left_when_the_ping_is_lost, setup),
+        cmocka_unit_test_setup(a_peer_is_told_to_leave_a_path_that_fails_its_check, setup),
+        cmocka_unit_test_setup(a_check_that_is_answered_tells_nobody_to_leave, setup),
+        cmocka_unit_test_setup(what_comes_from_elsewhere_does_not_vouch_for_the_best_path, setup),
+        cmocka_unit_test_setup(a_peer_that_sees_us_elsewhere_is_told_to_leave_the_old_address, setup),
+        cmocka_unit_test_setup(a_call_me_maybe_that_takes_our_path_away_has_all_pinged_at_once, setup),
         cmocka_unit_test_setup(a_call_me_maybe_has_a_trusted_path_checked_and_withdraws_what_it_leaves_out, setup),
         cmocka_unit_test_setup(call_me_maybes_of_the_peer_do_not_put_off_our_own, setup),
         cmocka_unit_test_setup(D29_active_peers_are_pinged_every_3_s_until_45_s_after_the_last_send, setup),
