@@ -7,12 +7,13 @@
 
 #include "map/map_private.h"
 
-enum { NAME_BYTES_PER_PEER = 32, NAME_BYTES_SHARED = 256, MAX_EXTRAS = 16384, PEERS_PER_EXTRA = 8, HINT_BYTES_PER_PEER = 4 };
+enum { NAME_BYTES_PER_PEER = 18, NAME_BYTES_SHARED = 256, MAX_EXTRAS = 16384, PEERS_PER_EXTRA = 16, HINT_BYTES_PER_PEER = 2 };
 
 static const char os_names[][8] = {"",        "linux",   "windows", "macOS",   "iOS", "android",
                                    "freebsd", "openbsd", "tvOS",    "illumos", "js",  "esp32"};
 
-_Static_assert(sizeof(struct ml_peer) <= 200, "budget of a peer at rest");
+_Static_assert(sizeof(struct ml_peer) <= 160, "with names and indexes a peer at rest takes 200 bytes");
+_Static_assert(sizeof os_names / sizeof os_names[0] <= 16, "ml_peer.os");
 
 /* ---- Memory ---- */
 
@@ -51,7 +52,7 @@ static bool get_layout(const struct ml_map_cfg *cfg, struct layout *l)
     l->disco_at = l->key_at + l->cells * sizeof(uint16_t);
     l->ip_at = l->disco_at + l->cells * sizeof(uint16_t);
     l->hints_at = l->ip_at + l->ip_cells * sizeof(uint16_t);
-    l->hint_bytes = cfg->hint_bytes ? cfg->hint_bytes : power_of_two_above(HINT_BYTES_PER_PEER * (n < 32 ? 32 : n));
+    l->hint_bytes = cfg->hint_bytes ? cfg->hint_bytes : power_of_two_above(HINT_BYTES_PER_PEER * (n < 64 ? 64 : n));
     l->names_at = l->hints_at + l->hint_bytes;
     l->total = l->names_at + l->name_bytes;
     return true;
@@ -193,26 +194,53 @@ uint8_t ml_map_peer_endpoints(const struct ml_peer *p, ml_addr out[ML_PEER_EP_MA
     return p->ep_count;
 }
 
-/* Packs as many endpoints as fit, in their order; a short one may still fit where a long one did not. */
+/* Which of a list of endpoints are kept: the first IPv6, then what fits of IPv4, then of the other IPv6. */
+static unsigned choose_endpoints(const ml_addr *list, uint8_t count)
+{
+    unsigned chosen = 0;
+    unsigned n = 0;
+    size_t room = ML_PEER_EP_BYTES;
+
+    for (int pass = 0; pass < 3; pass++) {
+        for (uint8_t i = 0; i < count && n < ML_PEER_EP_MAX; i++) {
+            bool is6 = !ml_ip_is4(&list[i].ip);
+            size_t len = is6 ? 18 : 6;
+            if (is6 == (pass == 1) || (chosen & 1U << i) || room < len) {
+                continue;
+            }
+            chosen |= 1U << i;
+            room -= len;
+            n++;
+            if (pass == 0) {
+                break;
+            }
+        }
+    }
+    return chosen;
+}
+
+/* Packs what is chosen, in its order. */
 static void pack_endpoints(struct ml_map *m, struct ml_peer *p, const ml_addr *list, uint8_t count, uint8_t dropped)
 {
     struct ml_writer w = ml_writer_of(p->ep, sizeof p->ep);
+    uint8_t n_list = count < ML_NODE_ENDPOINTS ? count : ML_NODE_ENDPOINTS;
+    unsigned chosen = choose_endpoints(list, n_list);
+    unsigned is6_bits = 0;
+    unsigned kept = 0;
 
     memset(p->ep, 0, sizeof p->ep);
-    p->ep_count = 0;
-    p->ep_is6 = 0;
-    for (uint8_t i = 0; i < count && i < ML_NODE_ENDPOINTS; i++) {
+    for (uint8_t i = 0; i < n_list; i++) {
         bool is6 = !ml_ip_is4(&list[i].ip);
-        size_t n = is6 ? 18 : 6;
-        if (p->ep_count == ML_PEER_EP_MAX || w.cap - w.len < n) {
+        if (!(chosen & 1U << i)) {
             dropped++;
             continue;
         }
-        ml_write_bytes(&w, list[i].ip.b + (is6 ? 0 : 12), n - 2);
+        ml_write_bytes(&w, list[i].ip.b + (is6 ? 0 : 12), is6 ? 16 : 4);
         ml_write_be16(&w, list[i].port);
-        p->ep_is6 |= (uint8_t)(is6 << p->ep_count);
-        p->ep_count++;
+        is6_bits |= (unsigned)is6 << kept++;
     }
+    p->ep_count = kept & 15U;
+    p->ep_is6 = is6_bits & 255U;
     m->counts.endpoint_over_limit += dropped;
 }
 
@@ -460,7 +488,7 @@ static void fill_record(struct ml_map *m, struct ml_peer *p, const struct ml_nod
     p->cap = n->cap;
     p->peerapi4 = n->peerapi4;
     p->peerapi6 = n->peerapi6;
-    p->os = os_code(n->os);
+    p->os = os_code(n->os) & 15U;
     p->flags &= ML_PEER_HAS_EXTRA | ML_PEER_NEED;
     p->flags |= ML_PEER_MARK_NAMED;
     set_flag(p, ML_PEER_IS_ONLINE_KNOWN, n->is_online_known);

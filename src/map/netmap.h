@@ -9,8 +9,8 @@
  * addresses live in a shared pool; those that do not fit are not used until control names their peer again. All of it is
  * counted.
  *
- * Cost per slot: 176 B record, 32 B of names by default, 20..36 B of indexes, 4 B of Bloom filter. Does not know sessions: every apply says what
- * changed, and core/ acts on it at once.
+ * Cost per slot: 160 B record, 18 B of names by default (a label of 14), 13..23 B of indexes, 2 B of Bloom filter. Does not
+ * know sessions: every apply says what changed, and core/ acts on it at once.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -26,9 +26,9 @@
 
 struct ml_map_cfg {
     uint16_t max_peers;  /**< 1..ML_MAP_MAX_PEERS. */
-    uint16_t max_extras; /**< Shared routes beyond own addresses; 0 = one for 8 peers, at least ML_MAP_DEFAULT_EXTRA. */
-    uint32_t hint_bytes; /**< Bloom filter of peers left out, a power of two; 0 = 4 per peer, at least 128. */
-    uint32_t name_bytes; /**< Name heap; 0 = 32 per peer and 256. */
+    uint16_t max_extras; /**< Shared routes beyond own addresses; 0 = one for 16 peers, at least ML_MAP_DEFAULT_EXTRA. */
+    uint32_t hint_bytes; /**< Bloom filter of peers left out, a power of two; 0 = 2 per peer, at least 128. */
+    uint32_t name_bytes; /**< Name heap; 0 = 18 per peer and 256. */
 };
 
 /** Why a peer is kept. Given by core/, which knows sessions and rules. */

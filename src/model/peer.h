@@ -2,7 +2,7 @@
  * The peer table at rest: the record of one peer, the records that few peers need, and the view of all of them that the
  * overlay routes read. map/ owns and changes the table, route/ looks things up in it; nobody else writes here.
  *
- * A peer is named by its slot, an index that stays the same while the peer is in the table. Sizes: 176 B a peer, 20 B an
+ * A peer is named by its slot, an index that stays the same while the peer is in the table. Sizes: 160 B a peer, 20 B an
  * extra, plus names and indexes (map/netmap.h says what a table costs).
  *
  * SPDX-License-Identifier: MIT
@@ -13,8 +13,8 @@
 #include "microlink/types.h"
 
 #define ML_PEER_NONE     UINT16_MAX /**< No slot. */
-#define ML_PEER_EP_BYTES 48
-#define ML_PEER_EP_MAX   8 /**< 8 IPv4, or 2 IPv6 and 2 IPv4, or what else fits into ML_PEER_EP_BYTES at 6 and 18 bytes. */
+#define ML_PEER_EP_BYTES 36
+#define ML_PEER_EP_MAX   6 /**< 6 IPv4, or 1 IPv6 and 3 IPv4, or 2 IPv6: what fits into ML_PEER_EP_BYTES at 6 and 18 bytes. */
 
 /* ml_peer.flags */
 enum {
@@ -50,8 +50,9 @@ struct ml_peer {
     uint16_t cap;
     uint16_t peerapi4, peerapi6;
     uint16_t flags;
-    uint8_t os;                   /**< Index into a fixed list (ml_map_peer_os); 0 = another or unknown. */
-    uint8_t ep_count, ep_is6;     /**< Bit i of ep_is6: endpoint i is IPv6. */
+    unsigned os : 4; /**< Index into a fixed list (ml_map_peer_os); 0 = another or unknown. */
+    unsigned ep_count : 4;
+    unsigned ep_is6 : 8;          /**< Bit i: endpoint i is IPv6. */
     uint8_t ep[ML_PEER_EP_BYTES]; /**< Address and port in network order, one after the other. */
 };
 

@@ -16,7 +16,7 @@
 
 /**
  * Counters behind the highest that are told apart on the current keypair, a multiple of 32; +1 byte per 8 per session. A fast
- * host needs many, as packets of one flow overtake each other in its queues; ports for small chips set 512. At least 128.
+ * host needs many, as packets of one flow overtake each other in its queues; ports for small chips set 256. At least 128.
  */
 #ifndef ML_CFG_WG_WINDOW
 #define ML_CFG_WG_WINDOW 2048

@@ -154,6 +154,41 @@ static void two_engines_in_one_process_handshake_and_carry_datagrams_both_ways(v
     free(w);
 }
 
+static void a_flood_of_handshakes_fills_a_short_ring_and_the_first_in_it_is_answered(void **state)
+{
+    (void)state;
+    struct world *w = malloc(sizeof *w);
+    assert_non_null(w);
+    world_start(w);
+    ml_engine *a = w->n[0].ml, *b = w->n[1].ml;
+    uint8_t pkt[64], initiation[ML_WG_INITIATION_LEN], copy[ML_WG_INITIATION_LEN];
+    ml_addr src = {.ip = w->n[0].ip4, .port = 1}, dst = {.ip = w->n[1].ip4, .port = 2};
+    size_t n = ml_udp_build(pkt, sizeof pkt, &src, &dst, (const uint8_t *)"x", 1, 1);
+    assert_int_equal(ml_handle_overlay(a, w->now, pkt, n), ML_OK);
+    ml_output out;
+    bool is_found = false;
+    while (!is_found && world_poll(a, w->now, &out)) {
+        is_found = out.type == ML_OUT_DATAGRAM && out.len == sizeof initiation && out.data[0] == 1;
+        memcpy(initiation, out.data, is_found ? sizeof initiation : 0);
+    }
+    assert_true(is_found);
+    /* Nothing is computed while they come in; what finds no room is dropped. */
+    for (int i = 0; i < 10; i++) {
+        memcpy(copy, initiation, sizeof copy);
+        assert_int_equal(ml_handle_datagram(b, w->now, &w->n[0].addr, copy, sizeof copy), ML_OK);
+    }
+    assert_int_equal(b->handshake_count, b->handshake_cap);
+    assert_int_equal(b->stats.drop[ML_DROP_WG_RATE_LIMITED], 10 - b->handshake_cap);
+    assert_true(ml_poll_deadline(b) <= w->now);
+    (void)world_drain(w, 1);
+    assert_int_equal(b->handshake_count, 0);
+    assert_int_equal(b->wg.counters.responses_sent, 1);
+    assert_int_equal(b->stats.drop[ML_DROP_WG_OLD_TIMESTAMP], b->handshake_cap - 1);
+    assert_true(ml_poll_deadline(b) > w->now);
+    world_end(w);
+    free(w);
+}
+
 static void pings_of_all_three_kinds_are_answered_or_run_into_their_time_out(void **state)
 {
     (void)state;
@@ -410,6 +445,7 @@ int main(void)
         cmocka_unit_test(commands_before_start_are_refused_and_harmless),
         cmocka_unit_test(sentences_about_problems_share_their_room_and_the_most_important_is_told),
         cmocka_unit_test(two_engines_in_one_process_handshake_and_carry_datagrams_both_ways),
+        cmocka_unit_test(a_flood_of_handshakes_fills_a_short_ring_and_the_first_in_it_is_answered),
         cmocka_unit_test(pings_of_all_three_kinds_are_answered_or_run_into_their_time_out),
         cmocka_unit_test(the_peerapi_port_is_published_told_in_tsmp_pongs_and_given_to_the_filter),
         cmocka_unit_test(a_revoked_peer_is_gone_at_once),

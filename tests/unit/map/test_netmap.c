@@ -471,11 +471,29 @@ static void endpoints_that_do_not_fit_are_dropped_and_counted(void **state)
         n.endpoints[i] = (ml_addr){.ip = i % 2 ? ml_ip4(192, 0, 2, i) : n.addresses[1].ip, .port = (uint16_t)(1000 + i)};
     }
     put(&n);
-    assert_int_equal(ml_map_peer_endpoints(&m.t.peers[0], eps), 4); /* two of 18 bytes and two of 6 */
+    /* The first IPv6, and three IPv4 in the room that is left. */
+    static const uint8_t kept[] = {0, 1, 3, 5};
+    assert_int_equal(ml_map_peer_endpoints(&m.t.peers[0], eps), 4);
     for (uint8_t i = 0; i < 4; i++) {
-        assert_true(ml_addr_equal(&eps[i], &n.endpoints[i]));
+        assert_true(ml_addr_equal(&eps[i], &n.endpoints[kept[i]]));
     }
     assert_int_equal(m.counts.endpoint_over_limit, 12);
+    /* IPv4 alone: six. IPv6 alone: two. An IPv4 that comes last is kept before a second IPv6. */
+    for (uint8_t i = 0; i < ML_NODE_ENDPOINTS; i++) {
+        n.endpoints[i].ip = ml_ip4(192, 0, 2, i);
+    }
+    put(&n);
+    assert_int_equal(ml_map_peer_endpoints(&m.t.peers[0], eps), 6);
+    assert_true(ml_addr_equal(&eps[5], &n.endpoints[5]));
+    for (uint8_t i = 0; i < ML_NODE_ENDPOINTS; i++) {
+        n.endpoints[i].ip = n.addresses[1].ip;
+    }
+    put(&n);
+    assert_int_equal(ml_map_peer_endpoints(&m.t.peers[0], eps), 2);
+    n.endpoints[15].ip = ml_ip4(192, 0, 2, 15);
+    put(&n);
+    assert_int_equal(ml_map_peer_endpoints(&m.t.peers[0], eps), 2);
+    assert_true(ml_addr_equal(&eps[0], &n.endpoints[0]) && ml_addr_equal(&eps[1], &n.endpoints[15]));
 }
 
 static void names_with_many_suffixes_are_kept_whole_and_a_full_heap_only_costs_names(void **state)
