@@ -218,7 +218,8 @@ esp_err_t microlink_receive(microlink_t *ml, uint32_t *src_vpn_ip, uint8_t *buff
 uint32_t microlink_get_vpn_ip(const microlink_t *ml);
 /**
  * @brief A snapshot of the peers.
- * @param peers  The node's own array; valid until the next call of this function or microlink_deinit().
+ * @param peers  The node's own array; valid until the next call of this function or microlink_deinit(). Made by the first call.
+ * @retval ESP_ERR_NO_MEM  no memory for it
  */
 esp_err_t microlink_get_peers(const microlink_t *ml, const microlink_peer_t **peers, uint8_t *count);
 esp_err_t microlink_get_stats(const microlink_t *ml, microlink_stats_t *stats);

@@ -1,7 +1,7 @@
 /*
  * A node above the engine and a port: what the application API does, without threads (see node.h).
  *
- * Owns the node's port, the receive queue and the snapshot of peers. Carries datagrams as UDP inside the tunnel on one
+ * Owns the node's port, the receive queue and the snapshot of peers, which take memory when they are used. Carries datagrams as UDP inside the tunnel on one
  * port, and answers ICMP echo where the host has no IP stack of its own for the tunnel. Everything else is left out on
  * purpose: whoever wants TCP takes the port's interface instead.
  *
@@ -21,10 +21,17 @@
 #define DEFAULT_HEARTBEAT 25000
 #define DEFAULT_RX_QUEUE  8
 
+/** As long as its data: what waits costs memory, an empty queue none. */
 struct datagram {
     uint32_t src;
     uint16_t len;
-    uint8_t data[MICROLINK_MAX_PAYLOAD];
+    uint8_t data[];
+};
+
+/** What microlink_get_peers() hands out; the list is made by the first who asks for it. */
+struct snapshot {
+    microlink_peer_t *list;
+    size_t cap;
 };
 
 struct microlink {
@@ -37,9 +44,8 @@ struct microlink {
     uint32_t ip_id;
     uint32_t rx_dropped;
     size_t rx_head, rx_count, rx_cap;
-    struct datagram *rx;
-    microlink_peer_t *peers;
-    size_t peers_cap;
+    struct datagram **rx;
+    struct snapshot *peers;
 };
 
 static ML_HOST_THREAD_LOCAL char init_error[200];
@@ -326,14 +332,18 @@ static uint16_t data_port(const microlink_t *ml)
 
 static void enqueue(microlink_t *ml, uint32_t src, const uint8_t *data, size_t len)
 {
-    if (ml->rx_count == ml->rx_cap || len > MICROLINK_MAX_PAYLOAD) {
+    bool fits = ml->rx_count < ml->rx_cap && len <= MICROLINK_MAX_PAYLOAD;
+    struct datagram *d = fits ? malloc(sizeof *d + len) : NULL;
+    if (d == NULL) {
         ml->rx_dropped++;
         return;
     }
-    struct datagram *d = &ml->rx[(ml->rx_head + ml->rx_count++) % ml->rx_cap];
     d->src = src;
     d->len = (uint16_t)len;
-    memcpy(d->data, data, len);
+    if (len > 0) {
+        memcpy(d->data, data, len);
+    }
+    ml->rx[(ml->rx_head + ml->rx_count++) % ml->rx_cap] = d;
     if (ml->rx_count == 1) {
         emit(ml, (microlink_event_t){.type = MICROLINK_EVENT_DATA, .peer_ip = src});
     }
@@ -390,7 +400,7 @@ esp_err_t ml_node_receive(microlink_t *ml, uint32_t *src_vpn_ip, uint8_t *buffer
     if (ml->rx_count == 0) {
         return ESP_ERR_NOT_FOUND;
     }
-    const struct datagram *d = &ml->rx[ml->rx_head];
+    struct datagram *d = ml->rx[ml->rx_head];
     size_t room = *len;
     *len = d->len;
     if (src_vpn_ip != NULL) {
@@ -402,6 +412,7 @@ esp_err_t ml_node_receive(microlink_t *ml, uint32_t *src_vpn_ip, uint8_t *buffer
     if (d->len > 0) {
         memcpy(buffer, d->data, d->len);
     }
+    free(d);
     ml->rx_head = (ml->rx_head + 1) % ml->rx_cap;
     ml->rx_count--;
     return ESP_OK;
@@ -505,17 +516,17 @@ microlink_t *ml_node_init(const microlink_config_t *config)
         return NULL;
     }
     ml->cfg = *config;
-    ml->peers_cap = config->max_peers ? config->max_peers : DEFAULT_MAX_PEERS;
     ml->rx_cap = config->rx_queue_len ? config->rx_queue_len : DEFAULT_RX_QUEUE;
     bool ok = copy_strings(ml);
-    ml->rx = calloc(ml->rx_cap, sizeof *ml->rx);
-    ml->peers = calloc(ml->peers_cap, sizeof *ml->peers);
+    ml->rx = calloc(ml->rx_cap, sizeof(struct datagram *));
+    ml->peers = calloc(1, sizeof *ml->peers);
     if (!ok || ml->rx == NULL || ml->peers == NULL) {
-        static const char no_mem[] = "no memory for the receive queue and the peers";
+        static const char no_mem[] = "no memory for the configuration and the receive queue";
         ml_str_copy(init_error, sizeof init_error, no_mem, sizeof no_mem - 1);
         ml_node_deinit(ml);
         return NULL;
     }
+    ml->peers->cap = config->max_peers ? config->max_peers : DEFAULT_MAX_PEERS;
     if (open_port(ml, init_error, sizeof init_error) != ML_OK) {
         ml_node_deinit(ml);
         return NULL;
@@ -549,7 +560,13 @@ void ml_node_deinit(microlink_t *ml)
             free(ml->strings[i]);
         }
     }
+    for (size_t i = 0; i < ml->rx_count; i++) {
+        free(ml->rx[(ml->rx_head + i) % ml->rx_cap]);
+    }
     free(ml->rx);
+    if (ml->peers != NULL) {
+        free(ml->peers->list);
+    }
     free(ml->peers);
     free(ml);
 }
@@ -665,15 +682,19 @@ esp_err_t ml_node_get_peers(const microlink_t *ml, const microlink_peer_t **peer
     if (!usable(ml) || peers == NULL || count == NULL) {
         return ESP_ERR_INVALID_ARG;
     }
+    struct snapshot *snap = ml->peers;
+    if (snap->list == NULL && (snap->list = calloc(snap->cap, sizeof *snap->list)) == NULL) {
+        return ESP_ERR_NO_MEM;
+    }
     size_t n = 0, all = ml_get_peer_count(engine_of(ml));
     ml_time now = ml_port_now(ml->port);
-    for (size_t i = 0; i < all && n < ml->peers_cap; i++) {
+    for (size_t i = 0; i < all && n < snap->cap; i++) {
         ml_peer_info info;
         if (ml_get_peer(engine_of(ml), now, i, &info) == ML_OK) {
-            translate_peer(&ml->peers[n++], &info, now);
+            translate_peer(&snap->list[n++], &info, now);
         }
     }
-    *peers = ml->peers;
+    *peers = snap->list;
     *count = (uint8_t)n;
     return ESP_OK;
 }

@@ -8,7 +8,7 @@
 #include "base/addr.h"
 #include "esp_idf_version.h"
 #include "freertos/FreeRTOS.h"
-#include "freertos/message_buffer.h"
+#include "freertos/queue.h"
 #include "lwip/esp_netif_net_stack.h"
 #include "lwip/netif.h"
 #include "lwip/pbuf.h"
@@ -17,14 +17,21 @@
 #include "sdkconfig.h"
 #include "wake.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #if CONFIG_MICROLINK_NETIF
 
+/** As long as its data: a packet that waits costs memory, an empty queue none. */
+struct packet {
+    uint16_t len;
+    uint8_t data[];
+};
+
 static struct {
     esp_netif_t *esp;
     struct netif *netif; /**< Of lwIP's thread. */
-    MessageBufferHandle_t out;
+    QueueHandle_t out;   /**< Of struct packet *. */
     ml_ip ip4, ip6;
 } t;
 
@@ -35,18 +42,17 @@ static err_t put(struct pbuf *p)
     if (t.out == NULL || p->tot_len > ML_OVERLAY_MTU) {
         return ERR_BUF;
     }
-    struct pbuf *flat = p->next != NULL ? pbuf_clone(PBUF_RAW, PBUF_RAM, p) : p;
-    if (flat == NULL) {
+    struct packet *copy = uxQueueSpacesAvailable(t.out) > 0 ? malloc(sizeof *copy + p->tot_len) : NULL;
+    if (copy == NULL) {
         return ERR_MEM;
     }
-    bool taken = xMessageBufferSend(t.out, flat->payload, flat->tot_len, 0) != 0;
-    if (flat != p) {
-        pbuf_free(flat);
+    copy->len = pbuf_copy_partial(p, copy->data, p->tot_len, 0);
+    if (xQueueSend(t.out, &copy, 0) != pdTRUE) {
+        free(copy);
+        return ERR_MEM;
     }
-    if (taken) {
-        ml_wake_from_tcpip();
-    }
-    return taken ? ERR_OK : ERR_MEM;
+    ml_wake_from_tcpip();
+    return ERR_OK;
 }
 
 static err_t output4(struct netif *netif, struct pbuf *p, const ip4_addr_t *to)
@@ -130,8 +136,7 @@ static bool make(void)
     static const esp_netif_driver_ifconfig_t driver = {.handle = &t, .transmit = no_transmit, .driver_free_rx_buffer = no_free};
     static const esp_netif_netstack_config_t stack = {.lwip = {.init_fn = init, .input_fn = no_input}};
     const esp_netif_config_t cfg = {.base = &base, .driver = &driver, .stack = &stack};
-    /* A message costs its length and a size_t. */
-    t.out = xMessageBufferCreate((ML_OVERLAY_MTU + sizeof(size_t)) * CONFIG_MICROLINK_NETIF_QUEUE);
+    t.out = xQueueCreate(CONFIG_MICROLINK_NETIF_QUEUE, sizeof(struct packet *));
     t.esp = t.out != NULL ? esp_netif_new(&cfg) : NULL;
     if (t.esp == NULL) {
         ml_tunnel_close();
@@ -177,7 +182,11 @@ void ml_tunnel_close(void)
     }
     t.netif = NULL;
     if (t.out != NULL) {
-        vMessageBufferDelete(t.out);
+        struct packet *left;
+        while (xQueueReceive(t.out, &left, 0) == pdTRUE) {
+            free(left);
+        }
+        vQueueDelete(t.out);
     }
     memset(&t, 0, sizeof t);
 }
@@ -198,7 +207,14 @@ bool ml_tunnel_input(const uint8_t *packet, size_t len)
 
 size_t ml_tunnel_take(uint8_t *packet, size_t cap)
 {
-    return t.out != NULL ? xMessageBufferReceive(t.out, packet, cap, 0) : 0;
+    struct packet *next;
+    if (t.out == NULL || xQueueReceive(t.out, &next, 0) != pdTRUE) {
+        return 0;
+    }
+    size_t len = next->len <= cap ? next->len : 0; /* put() takes no longer ones. */
+    memcpy(packet, next->data, len);
+    free(next);
+    return len;
 }
 
 esp_netif_t *ml_tunnel_netif(void)

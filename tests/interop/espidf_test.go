@@ -215,11 +215,17 @@ func TestESPCyclesLeaveNoGrowth(t *testing.T) {
 	lab := harness.New(t, harness.Options{})
 	e, _ := joined(t, lab, "esp")
 	e.Ask(t, "disconnect", "disconnect: done", 10*time.Second)
-	line := e.Ask(t, "cycle 1000", "^cycled:", 20*time.Minute)
-	t.Log(line)
-	s := harness.Pairs(line)
-	if harness.Int(t, s, "missed") > 0 || harness.Int(t, s, "heap") > harness.Int(t, s, "heap_after_10") {
-		t.Errorf("grew: %s", line)
+	t.Log(e.Ask(t, "cycle 1000", "^cycled:", 30*time.Minute))
+	var used []int
+	for _, line := range e.Proc.LinesMatching(0, "^cycle: ") {
+		if s := harness.Pairs(line); s["missed"] == "0" {
+			used = append(used, harness.Int(t, s, "heap"))
+		}
+	}
+	t.Logf("heap after each hundred: %v", used)
+	// The index of NVS in RAM grows with what is stored, until the pages of its partition are full.
+	if len(used) != 10 || used[9] > used[4] {
+		t.Errorf("it grew, or did not connect each time: %v", used)
 	}
 }
 
@@ -232,6 +238,44 @@ func TestESPDeinitAfterAnyStateReturnsAllHeap(t *testing.T) {
 	s := harness.Pairs(line)
 	if s["failed"] != "0" || s["heap"] != s["heap_before"] || s["blocks"] != s["blocks_before"] || harness.Int(t, s, "furthest") < 4 {
 		t.Errorf("not all came back, or it never connected: %s", line)
+	}
+}
+
+// Sixteen peers, control and the home relay connected over TLS, one peer in session. Meant for an executable with pointers of 32
+// bits: on another one the figures are larger than a chip's.
+func TestESPHeapWithSixteenPeers(t *testing.T) {
+	lab := harness.New(t, harness.Options{ControlTLS: true})
+	lab.ServeDNS(t)
+	official := lab.Host("ts").Tailscaled(t, harness.NodeOptions{AuthKey: lab.Headscale.AuthKey(t)})
+	official.WaitRunning(t, 30*time.Second)
+	for i := 0; i < 15; i++ {
+		n := lab.Host(fmt.Sprintf("n%d", i)).Microlink(t, harness.NodeOptions{AuthKey: lab.Headscale.AuthKey(t)})
+		n.WaitRunning(t, 30*time.Second)
+		n.Proc.Kill()
+	}
+	e := espNode(t, lab, "esp", "STATE=mem:")
+	e.Say(t, "mark")
+	before := harness.Int(t, e.Status(t), "heap")
+	e.Say(t, "init")
+	mark := e.Proc.Mark()
+	e.Ask(t, "blocks 64", "^blocks: end", 10*time.Second)
+	t.Logf("after init: %d bytes; the last blocks: %v", harness.Int(t, e.Status(t), "heap")-before, e.Proc.LinesMatching(mark, "^block:"))
+	e.Ask(t, "connect", "connect: done", 10*time.Second)
+	e.WaitRunning(t, 30*time.Second)
+	e.Proc.WaitLog(t, 0, "relay connected: home", 20*time.Second)
+	official.WaitPeer(t, "esp", 20*time.Second)
+	allPings(t, official, e.WaitRunning(t, time.Second))
+	s := e.Status(t)
+	mark = e.Proc.Mark()
+	e.Ask(t, "blocks 200", "^blocks: end", 10*time.Second)
+	t.Logf("connected: %d bytes, at most %d; blocks: %v", harness.Int(t, s, "heap")-before, harness.Int(t, s, "peak")-before,
+		e.Proc.LinesMatching(mark, "^block:"))
+	t.Logf("%v", s)
+	if peers := harness.Int(t, s, "peers"); peers != 16 {
+		t.Errorf("%d peers", peers)
+	}
+	if used := harness.Int(t, s, "heap") - before; used > 100<<10 {
+		t.Errorf("%d bytes of heap, more than 100 KB", used)
 	}
 }
 

@@ -13,7 +13,7 @@
 #include "esp_log.h"
 #include "esp_netif.h"
 #include "esp_random.h"
-#include "freertos/message_buffer.h"
+#include "freertos/queue.h"
 #include "freertos/semphr.h"
 #include "freertos/task.h"
 #include "lwip/dns.h"
@@ -154,27 +154,33 @@ TaskHandle_t xTaskGetCurrentTaskHandle(void)
     return (TaskHandle_t)pthread_self();
 }
 
-MessageBufferHandle_t xMessageBufferCreate(size_t bytes)
+QueueHandle_t xQueueCreate(UBaseType_t length, UBaseType_t item)
 {
-    (void)bytes;
-    return NULL;
+    (void)length, (void)item;
+    return NULL; /* The interface of the tunnel is not made. */
 }
 
-size_t xMessageBufferSend(MessageBufferHandle_t b, const void *data, size_t len, TickType_t wait)
+BaseType_t xQueueSend(QueueHandle_t q, const void *item, TickType_t wait)
 {
-    (void)b, (void)data, (void)len, (void)wait;
+    (void)q, (void)item, (void)wait;
     return 0;
 }
 
-size_t xMessageBufferReceive(MessageBufferHandle_t b, void *data, size_t cap, TickType_t wait)
+BaseType_t xQueueReceive(QueueHandle_t q, void *item, TickType_t wait)
 {
-    (void)b, (void)data, (void)cap, (void)wait;
+    (void)q, (void)item, (void)wait;
     return 0;
 }
 
-void vMessageBufferDelete(MessageBufferHandle_t b)
+UBaseType_t uxQueueSpacesAvailable(QueueHandle_t q)
 {
-    (void)b;
+    (void)q;
+    return 0;
+}
+
+void vQueueDelete(QueueHandle_t q)
+{
+    (void)q;
 }
 
 /* ---- lwIP: its thread, one call after the other ---- */
@@ -241,10 +247,10 @@ struct pbuf *pbuf_alloc(pbuf_layer layer, u16_t len, pbuf_type type)
     return p;
 }
 
-struct pbuf *pbuf_clone(pbuf_layer layer, pbuf_type type, struct pbuf *p)
+u16_t pbuf_copy_partial(const struct pbuf *p, void *data, u16_t len, u16_t offset)
 {
-    (void)layer, (void)type, (void)p;
-    return NULL;
+    (void)p, (void)data, (void)len, (void)offset;
+    return 0;
 }
 
 err_t pbuf_take(struct pbuf *p, const void *data, u16_t len)

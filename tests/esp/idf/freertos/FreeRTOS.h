@@ -6,5 +6,6 @@ typedef uint32_t TickType_t;
 typedef int BaseType_t;
 typedef unsigned UBaseType_t;
 #define pdPASS            1
+#define pdTRUE            1
 #define portMAX_DELAY     0xffffffffu
 #define pdMS_TO_TICKS(ms) ((TickType_t)(ms) / 10)

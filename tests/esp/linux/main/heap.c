@@ -8,14 +8,14 @@
  */
 #include "heap.h"
 
-#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdalign.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
-#define HEAD   16
+#define HEAD   ((sizeof(struct head) + 15) / 16 * 16)
 #define MARKED UINT32_C(0x6d6c6870)
 
 void *__real_malloc(size_t len);
@@ -26,19 +26,21 @@ void *__wrap_realloc(void *p, size_t len);
 void __wrap_free(void *p);
 
 struct head {
+    struct head *next, *prev;
     size_t len;
     uint32_t mark;
 };
 
+static struct head all = {.next = &all, .prev = &all};
 static size_t used, peak, blocks;
 static unsigned fail_in, failed;
 static int fail_all;
 
 static void hold(sigset_t *old)
 {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, old);
+    sigset_t any;
+    sigfillset(&any);
+    pthread_sigmask(SIG_BLOCK, &any, old);
 }
 
 static void let(const sigset_t *old)
@@ -62,7 +64,9 @@ void *__wrap_malloc(size_t len)
     hold(&old);
     struct head *h = must_fail() ? NULL : __real_malloc(len + HEAD);
     if (h != NULL) {
-        *h = (struct head){len, MARKED};
+        *h = (struct head){&all, all.prev, len, MARKED};
+        all.prev->next = h;
+        all.prev = h;
         used += len;
         blocks++;
         peak = used > peak ? used : peak;
@@ -87,6 +91,8 @@ void __wrap_free(void *p)
     hold(&old);
     if (h->mark == MARKED) {
         h->mark = 0;
+        h->prev->next = h->next;
+        h->next->prev = h->prev;
         used -= h->len;
         blocks--;
         __real_free(h);
@@ -123,6 +129,18 @@ size_t heap_blocks(void)
 size_t heap_peak(void)
 {
     return peak;
+}
+
+void heap_print(size_t least)
+{
+    sigset_t old;
+    hold(&old);
+    for (const struct head *h = all.next; h != &all; h = h->next) {
+        if (h->len >= least) {
+            printf("block: %zu\n", h->len);
+        }
+    }
+    let(&old);
 }
 
 void heap_mark(void)

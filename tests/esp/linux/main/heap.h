@@ -12,6 +12,8 @@ size_t heap_blocks(void);
 /** @brief Most bytes in use since the last heap_mark(). */
 size_t heap_peak(void);
 void heap_mark(void);
+/** @brief Print the blocks of at least that length, oldest first. */
+void heap_print(size_t least);
 /** @brief Let the @p n-th allocation from now on fail, and those after it too if @p all. 0: none. */
 void heap_fail(unsigned n, int all);
 /** @brief Allocations that failed since heap_fail(). */
