@@ -231,7 +231,7 @@ func TestESPCyclesLeaveNoGrowth(t *testing.T) {
 
 func TestESPDeinitAfterAnyStateReturnsAllHeap(t *testing.T) {
 	lab := harness.New(t, harness.Options{})
-	e := espNode(t, lab, "esp", "STATE=mem:") // NVS keeps an index in RAM that grows with what is stored.
+	e := espNode(t, lab, "esp", "STATE=mem:")     // NVS keeps an index in RAM that grows with what is stored.
 	e.Ask(t, "life 50", "^lived:", 3*time.Minute) // What others keep once, such as the table of sockets, is there now.
 	line := e.Ask(t, "life 200", "^lived:", 10*time.Minute)
 	t.Log(line)
