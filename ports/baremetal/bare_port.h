@@ -13,12 +13,17 @@
 #endif
 
 struct ml_bare_stats {
-    size_t engine_need; /**< ml_mem_needed() of this configuration. */
-    ml_time longest;    /**< Longest time in one ml_port_step(), waiting not counted. */
-    ml_time busy;       /**< Sum of those times. */
+    size_t engine_need;        /**< ml_mem_needed() of this configuration. */
+    ml_time longest;           /**< Longest time in one ml_port_step(), waiting not counted. */
+    ml_time longest_plain;     /**< The same of steps without public-key work: no step of a TLS handshake and no X25519. */
+    ml_time longest_plain_net; /**< What of it went into taking in frames. */
+    ml_time busy;              /**< Sum of those times. */
     uint32_t steps;
+    uint32_t x25519, x25519_most; /**< X25519 operations of the engine: all, and the most in one step. */
 };
 
+/** @brief X25519 operations since power-on; wraps. */
+uint32_t ml_bare_x25519_count(void);
 void ml_bare_get_stats(const ml_port *p, struct ml_bare_stats *out);
 
 #endif

@@ -14,10 +14,10 @@
 #include "base/bytes.h"
 #include "board/board.h"
 #include "boot_config.h"
+#include "echo.h"
 #include "netif.h"
 #include "tls.h"
 
-#include "lwip/tcp.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -27,93 +27,6 @@ extern char __ram_used[], __flash_used[], __stack_low[], __stack_high[], __bss_e
 
 static ml_port *port;
 static bool is_leaving;
-
-/* ---- TCP echo ---- */
-
-/** Sends back as much as there is room for; the rest waits in the pbuf that hangs on the connection. */
-static void echo(struct tcp_pcb *pcb, struct pbuf *p)
-{
-    while (p != NULL) {
-        size_t room = tcp_sndbuf(pcb);
-        u16_t n = p->len < room ? p->len : (u16_t)room;
-        if (n == 0 || tcp_write(pcb, p->payload, n, TCP_WRITE_FLAG_COPY) != ERR_OK) {
-            break;
-        }
-        tcp_recved(pcb, n);
-        p = pbuf_free_header(p, n);
-    }
-    tcp_arg(pcb, p);
-    tcp_output(pcb);
-}
-
-static err_t on_echo_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *p, err_t err)
-{
-    struct pbuf *held = arg;
-    (void)err;
-    if (p == NULL) {
-        if (held != NULL) {
-            pbuf_free(held);
-        }
-        tcp_arg(pcb, NULL);
-        tcp_recv(pcb, NULL);
-        tcp_sent(pcb, NULL);
-        tcp_err(pcb, NULL);
-        if (tcp_close(pcb) != ERR_OK) {
-            tcp_abort(pcb);
-            return ERR_ABRT;
-        }
-        return ERR_OK;
-    }
-    if (held != NULL) {
-        pbuf_cat(held, p);
-        p = held;
-    }
-    echo(pcb, p);
-    return ERR_OK;
-}
-
-static err_t on_echo_sent(void *arg, struct tcp_pcb *pcb, u16_t len)
-{
-    (void)len;
-    echo(pcb, arg);
-    return ERR_OK;
-}
-
-static void on_echo_err(void *arg, err_t err)
-{
-    (void)err;
-    if (arg != NULL) {
-        pbuf_free(arg);
-    }
-}
-
-static err_t on_echo_accept(void *arg, struct tcp_pcb *pcb, err_t err)
-{
-    (void)arg;
-    if (err != ERR_OK || pcb == NULL) {
-        return ERR_VAL;
-    }
-    tcp_arg(pcb, NULL);
-    tcp_recv(pcb, on_echo_recv);
-    tcp_sent(pcb, on_echo_sent);
-    tcp_err(pcb, on_echo_err);
-    return ERR_OK;
-}
-
-static bool start_echo(void)
-{
-    struct tcp_pcb *pcb = tcp_new();
-    if (pcb == NULL || tcp_bind(pcb, IP_ADDR_ANY, ECHO_PORT) != ERR_OK) {
-        return false;
-    }
-    tcp_bind_netif(pcb, &ml_net_tunnel);
-    pcb = tcp_listen(pcb);
-    if (pcb == NULL) {
-        return false;
-    }
-    tcp_accept(pcb, on_echo_accept);
-    return true;
-}
 
 /* ---- What is said ---- */
 
@@ -134,14 +47,18 @@ static void print_stats(void)
     ml_arena_get_stats(&a);
     ml_bare_get_stats(port, &s);
     ml_net_get_stats(&n);
-    printf(
-        "stats: engine=%u tls_peak=%u tls_now=%u lwip_peak=%u lwip_now=%u arena_peak=%u arena_failed=%u tls_buffer=%u "
-        "stack_peak=%u ram=%u flash=%u longest_us=%u busy_ms=%u up_ms=%u eth_tx_busy=%u tx_no_mem=%u rx_no_mem=%u steps=%u\n",
-        (unsigned)s.engine_need, (unsigned)a.peak[ML_ARENA_TLS], (unsigned)a.used[ML_ARENA_TLS],
-        (unsigned)a.peak[ML_ARENA_LWIP], (unsigned)a.used[ML_ARENA_LWIP], (unsigned)a.peak_all, (unsigned)a.failed,
-        (unsigned)ml_tls_largest_buffer(), (unsigned)board_stack_used(), (unsigned)(uintptr_t)__ram_used,
-        (unsigned)(uintptr_t)__flash_used, (unsigned)s.longest, (unsigned)(s.busy / 1000), (unsigned)(board_time_us() / 1000),
-        (unsigned)n.tx_busy, (unsigned)n.tx_no_mem, (unsigned)n.rx_no_mem, (unsigned)s.steps);
+    printf("stats: engine=%u tls_peak=%u tls_now=%u lwip_peak=%u lwip_now=%u arena_peak=%u arena_failed=%u tls_buffer=%u "
+           "stack_peak=%u ram=%u flash=%u ",
+           (unsigned)s.engine_need, (unsigned)a.peak[ML_ARENA_TLS], (unsigned)a.used[ML_ARENA_TLS],
+           (unsigned)a.peak[ML_ARENA_LWIP], (unsigned)a.used[ML_ARENA_LWIP], (unsigned)a.peak_all, (unsigned)a.failed,
+           (unsigned)ml_tls_largest_buffer(), (unsigned)board_stack_used(), (unsigned)(uintptr_t)__ram_used,
+           (unsigned)(uintptr_t)__flash_used);
+    printf("longest_us=%u longest_plain_us=%u longest_plain_net_us=%u x25519=%u x25519_most=%u busy_ms=%u up_ms=%u "
+           "eth_tx_busy=%u tx_no_mem=%u "
+           "rx_no_mem=%u steps=%u\n",
+           (unsigned)s.longest, (unsigned)s.longest_plain, (unsigned)s.longest_plain_net, (unsigned)s.x25519,
+           (unsigned)s.x25519_most, (unsigned)(s.busy / 1000), (unsigned)(board_time_us() / 1000), (unsigned)n.tx_busy,
+           (unsigned)n.tx_no_mem, (unsigned)n.rx_no_mem, (unsigned)s.steps);
 }
 
 static void print_peers(void)
@@ -253,7 +170,7 @@ int main(void)
     if (ml_port_open(&port, &cfg, why, sizeof why) != ML_OK) {
         ml_board_panic(why);
     }
-    if (!start_echo() || ml_start(ml_port_engine(port), board_time_us()) != ML_OK) {
+    if (!ml_echo_start(ECHO_PORT) || ml_start(ml_port_engine(port), board_time_us()) != ML_OK) {
         ml_board_panic("cannot start");
     }
     while (!is_leaving && ml_port_step(port, ML_NEVER) == ML_OK) {

@@ -221,12 +221,26 @@ ml_time ml_port_deadline(const ml_port *p)
     return earliest(at, earliest(ml_net_deadline(now), p->clock_at));
 }
 
+static void count_step(struct ml_bare_stats *s, ml_time took, ml_time polled, uint32_t x25519, bool is_plain)
+{
+    s->steps++;
+    s->busy += took;
+    s->longest = took > s->longest ? took : s->longest;
+    if (is_plain && x25519 == 0 && took > s->longest_plain) {
+        s->longest_plain = took;
+        s->longest_plain_net = polled;
+    }
+    s->x25519 += x25519;
+    s->x25519_most = x25519 > s->x25519_most ? x25519 : s->x25519_most;
+}
+
 ml_err ml_port_step(ml_port *p, ml_time until)
 {
     board_wait(earliest(ml_port_deadline(p), until));
     ml_time begun = board_time_us();
+    uint32_t x25519 = ml_bare_x25519_count();
     (void)ml_net_poll();
-    ml_time now = board_time_us();
+    ml_time now = board_time_us(), polled = now - begun;
     if (now >= p->clock_at) {
         tell_clock(p, now);
     }
@@ -235,7 +249,7 @@ ml_err ml_port_step(ml_port *p, ml_time until)
         ml_port_rebind(p);
     }
     ml_tls_set_clock(ml_get_unix_time(p->engine, now));
-    ml_streams_on_time(now);
+    bool is_plain = !ml_streams_on_time(now);
     ml_handle_time(p->engine, now);
     ml_port_flush(p);
     if (p->is_retry_due) {
@@ -243,10 +257,7 @@ ml_err ml_port_step(ml_port *p, ml_time until)
         ml_net_retry();
         ml_port_flush(p);
     }
-    ml_time took = board_time_us() - begun;
-    p->stats.steps++;
-    p->stats.busy += took;
-    p->stats.longest = took > p->stats.longest ? took : p->stats.longest;
+    count_step(&p->stats, board_time_us() - begun, polled, ml_bare_x25519_count() - x25519, is_plain);
     return ML_OK;
 }
 

@@ -406,7 +406,7 @@ bool ml_streams_pump(ml_time now)
 }
 
 /** One step of the handshake under way, or the first of the next one. */
-static void shake(void)
+static bool shake(void)
 {
     struct stream *next = NULL;
     for (size_t i = 0; i < ML_STREAMS; i++) {
@@ -430,9 +430,10 @@ static void shake(void)
             end(next, ml_tls_reason(next->tls), ml_tls_detail(next->tls));
         }
     }
+    return next != NULL;
 }
 
-void ml_streams_on_time(ml_time now)
+bool ml_streams_on_time(ml_time now)
 {
     for (size_t i = 0; i < ML_STREAMS; i++) {
         struct stream *s = &streams[i];
@@ -441,7 +442,7 @@ void ml_streams_on_time(ml_time now)
             end(s, dns ? ML_CLOSE_DNS : ML_CLOSE_TIMEOUT, dns ? "no answer from the resolver" : "no connection in time");
         }
     }
-    shake();
+    return shake();
 }
 
 ml_time ml_streams_deadline(ml_time now)

@@ -15,8 +15,8 @@ void ml_streams_init(ml_engine *engine);
 void ml_streams_open(ml_time now, const ml_stream_open *open);
 void ml_streams_close(ml_stream_id id);
 void ml_streams_close_all(void);
-/** @brief Time-outs; TLS handshakes go on, one at a time. */
-void ml_streams_on_time(ml_time now);
+/** @brief Time-outs; TLS handshakes go on, one at a time. @return true when a step of one was done. */
+bool ml_streams_on_time(ml_time now);
 /** @brief Moves bytes between engine and stack. @return true when something moved: drain the engine again. */
 bool ml_streams_pump(ml_time now);
 /** @brief Only writes what the engine has, for instance a relayed packet, so that there is room for the next. */

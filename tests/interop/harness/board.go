@@ -23,6 +23,7 @@ type BoardOptions struct {
 	AuthKey  string   // "" makes one.
 	Router   *Router  // nil: directly on the internet.
 	CAFile   string   // "" is the lab's authority.
+	Link     *Link    // What happens to its frames; nil: nothing.
 	Settings []string // More lines of the boot configuration.
 	QEMU     []string // More arguments.
 }
@@ -75,7 +76,12 @@ func (lab *Lab) Board(tb testing.TB, name string, o BoardOptions) *Board {
 		o.AuthKey = lab.Headscale.AuthKey(tb)
 	}
 	tap := portName(b.IP + "/")
-	bridgeNS.must(tb, "sh", "-ec", "ip tuntap add "+tap+" mode tap; ip link set "+tap+" master "+bridge+" up")
+	netdev := "tap,id=net,script=no,downscript=no,ifname=" + tap
+	if o.Link == nil {
+		bridgeNS.must(tb, "sh", "-ec", "ip tuntap add "+tap+" mode tap; ip link set "+tap+" master "+bridge+" up")
+	} else {
+		netdev = boardLink(tb, o.Link, bridgeNS, tap, bridge)
+	}
 
 	code, state := filepath.Join(lab.Dir, name+".flash"), filepath.Join(lab.Dir, name+".state")
 	args := append([]string{filepath.Join(Root(), "ports/baremetal/mkflash.py"), "--ca", o.CAFile,
@@ -105,11 +111,40 @@ func (lab *Lab) Board(tb testing.TB, name string, o BoardOptions) *Board {
 		"qemu-system-riscv32", "-M", "virt", "-bios", "none", "-display", "none", "-monitor", "none",
 		"-chardev", "socket,id=con,path=" + b.console + ",server=on,wait=off,logfile=" + log + ",logappend=on", "-serial", "chardev:con",
 		"-drive", "if=pflash,unit=0,format=raw,readonly=on,file=" + code, "-drive", "if=pflash,unit=1,format=raw,file=" + state,
-		"-netdev", "tap,id=net,script=no,downscript=no,ifname=" + tap,
+		"-netdev", netdev,
 		"-device", fmt.Sprintf("virtio-net-device,netdev=net,mac=02:00:00:00:01:%02x", 2+lab.nextHost), "-device", "virtio-rng-device",
 	}, o.QEMU...)...))
 	return b
 }
+
+// boardLink carries the board's frames through this process, and returns QEMU's end.
+func boardLink(tb testing.TB, link *Link, bridgeNS ns, tap, bridge string) string {
+	tb.Helper()
+	dir, err := os.MkdirTemp("", "mll")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { os.RemoveAll(dir) })
+	ours, theirs := filepath.Join(dir, "a"), filepath.Join(dir, "b")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: ours, Net: "unixgram"})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { conn.Close() })
+	far := newTAP(tb, bridgeNS, tap)
+	bridgeNS.must(tb, "ip", "link", "set", tap, "master", bridge, "up")
+	go link.carry(conn, far, 1)
+	go link.carry(far, &unixgram{conn, &net.UnixAddr{Name: theirs, Net: "unixgram"}}, 2)
+	return "dgram,id=net,local.type=unix,local.path=" + theirs + ",remote.type=unix,remote.path=" + ours
+}
+
+// unixgram writes to one address; what is sent while nobody has it is lost, as on a cable.
+type unixgram struct {
+	*net.UnixConn
+	to *net.UnixAddr
+}
+
+func (u *unixgram) Write(frame []byte) (int, error) { return u.WriteToUnix(frame, u.to) }
 
 // Type presses a key on the board's console.
 func (b *Board) Type(tb testing.TB, key string) {

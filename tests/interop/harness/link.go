@@ -9,6 +9,7 @@ package harness
 import (
 	"fmt"
 	"hash/fnv"
+	"io"
 	"math/rand/v2"
 	"os"
 	"strings"
@@ -24,6 +25,7 @@ type Link struct {
 	Delay, Jitter time.Duration // The delay of a packet is uniform in Delay ± Jitter.
 	Loss          float64       // Part of the packets that is lost, 0..1.
 	Reorder       float64       // Part of the packets that overtakes: sent without delay, 0..1.
+	Duplicate     float64       // Part of the packets that arrives twice, 0..1.
 	Seed          uint64        // Of the random numbers; not used by netem.
 }
 
@@ -31,7 +33,8 @@ func (l *Link) String() string {
 	if l == nil {
 		return "perfect links"
 	}
-	return fmt.Sprintf("links with %v ± %v, %g %% lost, %g %% reordered", l.Delay, l.Jitter, 100*l.Loss, 100*l.Reorder)
+	return fmt.Sprintf("links with %v ± %v, %g %% lost, %g %% reordered, %g %% twice", l.Delay, l.Jitter, 100*l.Loss, 100*l.Reorder,
+		100*l.Duplicate)
 }
 
 func (l *Link) netem(dev string) []string {
@@ -41,6 +44,9 @@ func (l *Link) netem(dev string) []string {
 	}
 	if l.Reorder > 0 {
 		args = append(args, "reorder", fmt.Sprintf("%g%%", 100*l.Reorder))
+	}
+	if l.Duplicate > 0 {
+		args = append(args, "duplicate", fmt.Sprintf("%g%%", 100*l.Duplicate))
 	}
 	return args
 }
@@ -102,7 +108,7 @@ func newTAP(tb testing.TB, n ns, dev string) *os.File {
 }
 
 // carry moves frames one way until a device is closed.
-func (l *Link) carry(from, to *os.File, way uint64) {
+func (l *Link) carry(from io.Reader, to io.Writer, way uint64) {
 	random := rand.New(rand.NewPCG(l.Seed, way))
 	var mu sync.Mutex
 	buf := make([]byte, 2048)
@@ -121,11 +127,17 @@ func (l *Link) carry(from, to *os.File, way uint64) {
 		if random.Float64() < l.Reorder {
 			delay = 0
 		}
+		copies := 1
+		if random.Float64() < l.Duplicate {
+			copies = 2
+		}
 		frame := append([]byte(nil), buf[:got]...)
 		time.AfterFunc(delay, func() {
 			mu.Lock()
 			defer mu.Unlock()
-			to.Write(frame)
+			for range copies {
+				to.Write(frame)
+			}
 		})
 	}
 }
