@@ -17,6 +17,7 @@ struct ml_bare_stats {
     ml_time longest;           /**< Longest time in one ml_port_step(), waiting not counted. */
     ml_time longest_plain;     /**< The same of steps without public-key work: no step of a TLS handshake and no X25519. */
     ml_time longest_plain_net; /**< What of it went into taking in frames. */
+    ml_time longest_tls;       /**< Longest step with a part of a TLS handshake. */
     ml_time busy;              /**< Sum of those times. */
     uint32_t steps;
     uint32_t x25519, x25519_most; /**< X25519 operations of the engine: all, and the most in one step. */

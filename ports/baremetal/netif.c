@@ -213,12 +213,16 @@ bool ml_net_init(const struct ml_net_events *ev, uint16_t udp_port)
     return true;
 }
 
-bool ml_net_poll(void)
+bool ml_net_poll(ml_time until)
 {
     const uint8_t *frame;
     size_t len;
-    bool any = false;
-    for (int i = 0; i < RX_ROUND && (frame = board_eth_rx(&len)) != NULL; i++) {
+    sys_check_timeouts();
+    for (int i = 0; i < RX_ROUND && (i == 0 || board_time_us() < until); i++) {
+        frame = board_eth_rx(&len);
+        if (frame == NULL) {
+            return i > 0;
+        }
         struct pbuf *p = pbuf_alloc(PBUF_RAW, (u16_t)len, PBUF_RAM);
         if (p != NULL) {
             pbuf_take(p, frame, (u16_t)len);
@@ -229,10 +233,8 @@ bool ml_net_poll(void)
         if (p != NULL && ml_net_eth.input(p, &ml_net_eth) != ERR_OK) {
             pbuf_free(p);
         }
-        any = true;
     }
-    sys_check_timeouts();
-    return any;
+    return true;
 }
 
 ml_time ml_net_deadline(ml_time now)

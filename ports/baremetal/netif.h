@@ -33,8 +33,8 @@ struct ml_net_stats {
 
 /** @return false without Ethernet, or when there is no memory. */
 bool ml_net_init(const struct ml_net_events *events, uint16_t udp_port);
-/** @brief Take in what arrived and run the stack's timers. @return true when something arrived. */
-bool ml_net_poll(void);
+/** @brief Run the stack's timers and take in what arrived, no more after @p until. @return true when there may be more. */
+bool ml_net_poll(ml_time until);
 ml_time ml_net_deadline(ml_time now);
 bool ml_net_get_addr(ml_addr *out);
 void ml_net_udp_send(const ml_addr *to, const uint8_t *data, size_t len);

@@ -53,12 +53,13 @@ static void print_stats(void)
            (unsigned)a.peak[ML_ARENA_LWIP], (unsigned)a.used[ML_ARENA_LWIP], (unsigned)a.peak_all, (unsigned)a.failed,
            (unsigned)ml_tls_largest_buffer(), (unsigned)board_stack_used(), (unsigned)(uintptr_t)__ram_used,
            (unsigned)(uintptr_t)__flash_used);
-    printf("longest_us=%u longest_plain_us=%u longest_plain_net_us=%u x25519=%u x25519_most=%u busy_ms=%u up_ms=%u "
+    printf("longest_us=%u longest_plain_us=%u longest_plain_net_us=%u longest_tls_us=%u x25519=%u x25519_most=%u busy_ms=%u "
+           "up_ms=%u "
            "eth_tx_busy=%u tx_no_mem=%u "
            "rx_no_mem=%u steps=%u\n",
-           (unsigned)s.longest, (unsigned)s.longest_plain, (unsigned)s.longest_plain_net, (unsigned)s.x25519,
-           (unsigned)s.x25519_most, (unsigned)(s.busy / 1000), (unsigned)(board_time_us() / 1000), (unsigned)n.tx_busy,
-           (unsigned)n.tx_no_mem, (unsigned)n.rx_no_mem, (unsigned)s.steps);
+           (unsigned)s.longest, (unsigned)s.longest_plain, (unsigned)s.longest_plain_net, (unsigned)s.longest_tls,
+           (unsigned)s.x25519, (unsigned)s.x25519_most, (unsigned)(s.busy / 1000), (unsigned)(board_time_us() / 1000),
+           (unsigned)n.tx_busy, (unsigned)n.tx_no_mem, (unsigned)n.rx_no_mem, (unsigned)s.steps);
 }
 
 static void print_peers(void)

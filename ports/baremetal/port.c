@@ -29,6 +29,11 @@
 #define FLUSH_ROUNDS      64
 #define DEFAULT_UDP_PORT  41641
 
+/** What a step consists of. */
+enum turn { TURN_NET, TURN_STREAMS, TURN_TIME, TURN_RETRY, TURNS };
+/** A step that has taken this long ends before its next part. */
+#define STEP_BUDGET ML_MSEC(2)
+
 struct ml_port {
     ml_engine *engine;
     ml_port_sink sink;
@@ -39,6 +44,8 @@ struct ml_port {
     ml_time clock_at;
     bool is_flushing, is_address_due;
     bool is_retry_due; /* TCP in the tunnel was told to wait */
+    enum turn turn;    /* whose the next one is */
+    bool is_turn_cut;  /* there is more to do at once */
     struct ml_bare_stats stats;
 };
 
@@ -173,23 +180,32 @@ static void carry_out(struct ml_port *p, ml_time now, const ml_output *out)
     }
 }
 
-void ml_port_flush(ml_port *p)
+/** Until there is nothing more, or @p until has come: then true, and the loop comes back at once. */
+static bool flush(struct ml_port *p, ml_time until)
 {
     static ml_output out; /* 300 bytes that the stack need not have */
     if (p->is_flushing) {
-        return;
+        return false;
     }
     p->is_flushing = true;
-    for (int round = 0; round < FLUSH_ROUNDS; round++) {
+    bool is_cut = true;
+    for (int round = 0; is_cut && round < FLUSH_ROUNDS; round++) {
         ml_time now = board_time_us();
         while (ml_poll_output(p->engine, now, &out) && out.type != ML_OUT_NONE) {
             carry_out(p, now, &out);
         }
-        if (!ml_streams_pump(now)) {
+        if (board_time_us() >= until) {
             break;
         }
+        is_cut = ml_streams_pump(now, until);
     }
     p->is_flushing = false;
+    return is_cut;
+}
+
+void ml_port_flush(ml_port *p)
+{
+    p->is_turn_cut |= flush(p, ML_NEVER);
 }
 
 void ml_port_rebind(ml_port *p)
@@ -217,6 +233,9 @@ static ml_time earliest(ml_time a, ml_time b)
 ml_time ml_port_deadline(const ml_port *p)
 {
     ml_time now = board_time_us();
+    if (p->is_turn_cut) {
+        return now;
+    }
     ml_time at = earliest(ml_poll_deadline(p->engine), ml_streams_deadline(now));
     return earliest(at, earliest(ml_net_deadline(now), p->clock_at));
 }
@@ -230,34 +249,75 @@ static void count_step(struct ml_bare_stats *s, ml_time took, ml_time polled, ui
         s->longest_plain = took;
         s->longest_plain_net = polled;
     }
+    if (!is_plain && took > s->longest_tls) {
+        s->longest_tls = took;
+    }
     s->x25519 += x25519;
     s->x25519_most = x25519 > s->x25519_most ? x25519 : s->x25519_most;
 }
 
+/** Time of our own: waiting for devices is not. */
+static ml_time own_time(void)
+{
+    return board_time_us() - board_waited_us();
+}
+
+/** @return false when a step of a TLS handshake was done. */
+static bool do_turn(struct ml_port *p, ml_time until)
+{
+    ml_time now = board_time_us();
+    bool is_plain = true;
+    switch (p->turn) {
+    case TURN_NET:
+        p->is_turn_cut |= ml_net_poll(until);
+        break;
+    case TURN_STREAMS:
+        ml_tls_set_clock(ml_get_unix_time(p->engine, now));
+        is_plain = !ml_streams_on_time(now);
+        break;
+    case TURN_TIME:
+        if (now >= p->clock_at) {
+            tell_clock(p, now);
+        }
+        if (p->is_address_due) {
+            p->is_address_due = false;
+            ml_port_rebind(p);
+        }
+        ml_handle_time(p->engine, now);
+        break;
+    case TURN_RETRY:
+        if (p->is_retry_due) {
+            p->is_retry_due = false;
+            ml_net_retry();
+        }
+        break;
+    case TURNS:
+        break;
+    }
+    p->turn = (enum turn)((p->turn + 1) % TURNS);
+    p->is_turn_cut |= flush(p, until);
+    return is_plain;
+}
+
+/*
+ * A step goes round the turns once, from where the last one stopped, and stops when it has taken STEP_BUDGET: a turn may hold one
+ * operation on a curve, and two of them in a row would be a long time for whoever waits for the loop.
+ */
 ml_err ml_port_step(ml_port *p, ml_time until)
 {
     board_wait(earliest(ml_port_deadline(p), until));
-    ml_time begun = board_time_us();
+    ml_time begun = own_time(), polled = 0, cut_at = board_time_us() + STEP_BUDGET;
     uint32_t x25519 = ml_bare_x25519_count();
-    (void)ml_net_poll();
-    ml_time now = board_time_us(), polled = now - begun;
-    if (now >= p->clock_at) {
-        tell_clock(p, now);
+    bool is_plain = true;
+    p->is_turn_cut = false;
+    for (int n = 0; n < TURNS && !p->is_turn_cut; n++) {
+        ml_time at = own_time();
+        bool is_net = p->turn == TURN_NET;
+        is_plain &= do_turn(p, cut_at);
+        polled += is_net ? own_time() - at : 0;
+        p->is_turn_cut |= n + 1 < TURNS && board_time_us() >= cut_at;
     }
-    if (p->is_address_due) {
-        p->is_address_due = false;
-        ml_port_rebind(p);
-    }
-    ml_tls_set_clock(ml_get_unix_time(p->engine, now));
-    bool is_plain = !ml_streams_on_time(now);
-    ml_handle_time(p->engine, now);
-    ml_port_flush(p);
-    if (p->is_retry_due) {
-        p->is_retry_due = false;
-        ml_net_retry();
-        ml_port_flush(p);
-    }
-    count_step(&p->stats, board_time_us() - begun, polled, ml_bare_x25519_count() - x25519, is_plain);
+    count_step(&p->stats, own_time() - begun, polled, ml_bare_x25519_count() - x25519, is_plain);
     return ML_OK;
 }
 

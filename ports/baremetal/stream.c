@@ -302,7 +302,7 @@ static void start_tls(struct stream *s)
     }
 }
 
-static bool offer_tls(struct stream *s, ml_time now)
+static bool offer_tls(struct stream *s, ml_time now, ml_time until)
 {
     bool moved = false;
     for (;;) {
@@ -324,10 +324,13 @@ static bool offer_tls(struct stream *s, ml_time now)
             return moved;
         }
         moved = true;
+        if (board_time_us() >= until) {
+            return true;
+        }
     }
 }
 
-static bool offer_plain(struct stream *s, ml_time now)
+static bool offer_plain(struct stream *s, ml_time now, ml_time until)
 {
     bool moved = false;
     while (s->rx != NULL) {
@@ -338,6 +341,9 @@ static bool offer_plain(struct stream *s, ml_time now)
         }
         taken(s, used);
         moved = true;
+        if (board_time_us() >= until) {
+            return true;
+        }
     }
     if (s->peer_closed) {
         end(s, ML_CLOSE_EOF, NULL);
@@ -379,17 +385,18 @@ void ml_streams_write(ml_time now)
     }
 }
 
-bool ml_streams_pump(ml_time now)
+bool ml_streams_pump(ml_time now, ml_time until)
 {
+    static size_t next; /* so that a stream with much to say does not silence the others */
     bool moved = false;
-    for (size_t i = 0; i < ML_STREAMS; i++) {
-        struct stream *s = &streams[i];
+    for (size_t i = 0; i < ML_STREAMS && (i == 0 || board_time_us() < until); i++) {
+        struct stream *s = &streams[next++ % ML_STREAMS];
         if (s->state == OPEN) {
             if (s->deadline != ML_NEVER) {
                 opened(s, now);
                 moved = true;
             }
-            moved |= s->tls != NULL ? offer_tls(s, now) : offer_plain(s, now);
+            moved |= s->tls != NULL ? offer_tls(s, now, until) : offer_plain(s, now, until);
             moved |= write_some(s, now);
         }
         if (s->state == ENDED) {

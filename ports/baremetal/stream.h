@@ -17,8 +17,8 @@ void ml_streams_close(ml_stream_id id);
 void ml_streams_close_all(void);
 /** @brief Time-outs; TLS handshakes go on, one at a time. @return true when a step of one was done. */
 bool ml_streams_on_time(ml_time now);
-/** @brief Moves bytes between engine and stack. @return true when something moved: drain the engine again. */
-bool ml_streams_pump(ml_time now);
+/** @brief Moves bytes between engine and stack, no more after @p until. @return true when something moved: drain the engine again. */
+bool ml_streams_pump(ml_time now, ml_time until);
 /** @brief Only writes what the engine has, for instance a relayed packet, so that there is room for the next. */
 void ml_streams_write(ml_time now);
 /** @param now  A stream with work to do at once is due then. */

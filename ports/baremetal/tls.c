@@ -20,6 +20,8 @@
 #define IN_USUAL 2112u
 /** Where the record's header lies in the buffer. */
 #define IN_HEADER 8u
+/** Field multiplications of P-256 that a step of a handshake does at most: about as long as one X25519 of the engine. */
+#define STEP_OPS 124u
 
 struct ml_tls_conn {
     mbedtls_ssl_context ssl;
@@ -27,6 +29,7 @@ struct ml_tls_conn {
     const char *sni, *verify_name;
     const uint8_t *pin;
     bool is_advisory, no_verify;
+    mbedtls_x509_crt *roots; /* during the check of a chain: those it names, behind an empty one */
     size_t pending_write;
     ml_close_reason reason;
     char detail[80];
@@ -75,12 +78,32 @@ static bool contains(const uint8_t *der, size_t len, const mbedtls_x509_buf *nam
     return false;
 }
 
-/** Roots in flash: length and DER of each, padded to whole words; a length of 0 or of erased flash ends them. */
-static int find_roots(void *ctx, const mbedtls_x509_crt *child, mbedtls_x509_crt **found)
+static mbedtls_x509_crt *new_crt(void)
 {
-    (void)ctx;
+    mbedtls_x509_crt *one = mbedtls_calloc(1, sizeof *one);
+    if (one != NULL) {
+        mbedtls_x509_crt_init(one);
+    }
+    return one;
+}
+
+static void free_roots(struct ml_tls_conn *c)
+{
+    if (c->ssl.handshake != NULL) {
+        c->ssl.handshake->sni_ca_chain = NULL;
+    }
+    mbedtls_x509_crt_free(c->roots); /* those behind it too */
+    mbedtls_free(c->roots);
+    c->roots = NULL;
+}
+
+/**
+ * Adds the roots that may have signed @p child. Roots in flash: length and DER of each, padded to whole words; a length of 0 or of
+ * erased flash ends them.
+ */
+static int add_roots(struct ml_tls_conn *c, const mbedtls_x509_crt *child)
+{
     const uint8_t *p = board_config_roots();
-    *found = NULL;
     for (;;) {
         uint32_t len;
         memcpy(&len, p, sizeof len);
@@ -88,18 +111,21 @@ static int find_roots(void *ctx, const mbedtls_x509_crt *child, mbedtls_x509_crt
             return 0;
         }
         p += sizeof len;
-        if (contains(p, len, &child->issuer_raw)) {
-            mbedtls_x509_crt *one = mbedtls_calloc(1, sizeof *one);
+        bool is_known = false;
+        for (const mbedtls_x509_crt *r = c->roots; r != NULL; r = r->next) {
+            is_known |= r->raw.p == p;
+        }
+        if (!is_known && contains(p, len, &child->issuer_raw)) {
+            mbedtls_x509_crt *one = new_crt();
             if (one == NULL) {
                 return MBEDTLS_ERR_X509_ALLOC_FAILED;
             }
-            mbedtls_x509_crt_init(one);
             bool is_issuer = mbedtls_x509_crt_parse_der_nocopy(one, p, len) == 0 &&
                              one->subject_raw.len == child->issuer_raw.len &&
                              memcmp(one->subject_raw.p, child->issuer_raw.p, one->subject_raw.len) == 0;
             if (is_issuer) {
-                one->next = *found;
-                *found = one;
+                one->next = c->roots->next;
+                c->roots->next = one;
             } else {
                 mbedtls_x509_crt_free(one);
                 mbedtls_free(one);
@@ -107,6 +133,48 @@ static int find_roots(void *ctx, const mbedtls_x509_crt *child, mbedtls_x509_crt
         }
         p += (len + 3) / 4 * 4;
     }
+}
+
+/**
+ * Before the library takes the server's certificates: reads their message, finds the roots they name and leaves the message to
+ * the library. Its own hook for roots (a callback) would check the whole chain in one go.
+ */
+static int prepare_roots(struct ml_tls_conn *c)
+{
+    mbedtls_ssl_context *ssl = &c->ssl;
+    int ret = mbedtls_ssl_read_record(ssl, 1);
+    if (ret != 0) {
+        return ret;
+    }
+    ssl->keep_current_message = 1; /* the library's next read finds it again */
+    c->roots = new_crt();          /* an empty one in front: no roots at all would be an error before judge() is asked */
+    if (c->roots == NULL) {
+        return MBEDTLS_ERR_X509_ALLOC_FAILED;
+    }
+    ssl->handshake->sni_ca_chain = c->roots;
+    ssl->handshake->ecrs_enabled = 1; /* the library does it for ECDSA only, but its key exchange is the same for RSA */
+    if (ssl->in_msgtype != MBEDTLS_SSL_MSG_HANDSHAKE || ssl->in_hslen < 7 || ssl->in_hslen > ssl->in_msglen ||
+        ssl->in_msg[0] != MBEDTLS_SSL_HS_CERTIFICATE) {
+        return 0; /* the library refuses it */
+    }
+    const uint8_t *p = ssl->in_msg + 7, *end = ssl->in_msg + ssl->in_hslen;
+    for (size_t len; ret == 0 && end - p > 3; p += len) {
+        len = (size_t)p[0] << 16 | (size_t)p[1] << 8 | p[2];
+        p += 3;
+        if (len > (size_t)(end - p)) {
+            break;
+        }
+        mbedtls_x509_crt *crt = new_crt();
+        if (crt == NULL) {
+            return MBEDTLS_ERR_X509_ALLOC_FAILED;
+        }
+        if (mbedtls_x509_crt_parse_der_nocopy(crt, p, len) == 0) {
+            ret = add_roots(c, crt);
+        }
+        mbedtls_x509_crt_free(crt);
+        mbedtls_free(crt);
+    }
+    return ret;
 }
 
 static void remember(struct ml_tls_conn *c, ml_close_reason reason, const char *why)
@@ -224,7 +292,7 @@ bool ml_tls_init(const ml_random *random)
     /* The library draws from it and never writes to it. */
     mbedtls_ssl_conf_rng(&conf, rng, (void *)(uintptr_t)random);
     mbedtls_ssl_conf_authmode(&conf, MBEDTLS_SSL_VERIFY_REQUIRED);
-    mbedtls_ssl_conf_ca_cb(&conf, find_roots, NULL);
+    mbedtls_ecp_set_max_ops(STEP_OPS);
     mbedtls_ssl_conf_min_version(&conf, MBEDTLS_SSL_MAJOR_VERSION_3, MBEDTLS_SSL_MINOR_VERSION_3);
     return true;
 }
@@ -261,6 +329,7 @@ struct ml_tls_conn *ml_tls_connect(const struct ml_tls_bio *bio, const ml_stream
 void ml_tls_conn_free(struct ml_tls_conn *c)
 {
     if (c != NULL) {
+        free_roots(c);
         mbedtls_ssl_free(&c->ssl);
         ml_arena_free(c);
     }
@@ -298,10 +367,17 @@ static enum ml_tls_result translate(struct ml_tls_conn *c, int ret, ml_close_rea
 enum ml_tls_result ml_tls_handshake(struct ml_tls_conn *c)
 {
     int ret;
-    /* One step a call of the loop, so that nothing blocks longer than one operation on a curve. */
+    /* One step a call of the loop, and of operations on a curve only a part of one. */
     do {
-        ret = mbedtls_ssl_handshake_step(&c->ssl);
+        bool is_due = c->ssl.state == MBEDTLS_SSL_SERVER_CERTIFICATE && c->roots == NULL;
+        ret = is_due ? prepare_roots(c) : mbedtls_ssl_handshake_step(&c->ssl);
     } while (ret == MBEDTLS_ERR_SSL_BAD_INPUT_DATA && grow(c));
+    if (ret == MBEDTLS_ERR_SSL_CRYPTO_IN_PROGRESS) {
+        return ML_TLS_STEP;
+    }
+    if (c->ssl.state > MBEDTLS_SSL_SERVER_CERTIFICATE) {
+        free_roots(c);
+    }
     if (ret == 0) {
         if (c->ssl.state != MBEDTLS_SSL_HANDSHAKE_OVER) {
             return ML_TLS_STEP;

@@ -29,6 +29,11 @@ uint64_t board_time_us(void);
 uint64_t board_wall_ms(void);
 /** @brief Sleep until @p at_us, or until the console or Ethernet have something. May return early. */
 void board_wait(uint64_t at_us);
+/** @brief As board_wait(), in the middle of something: what wakes it is still there for the next board_wait(). */
+void board_pause(uint64_t at_us);
+
+/** @brief Microseconds spent waiting for Ethernet to take a frame and for entropy: not time of the loop's own. */
+uint64_t board_waited_us(void);
 
 /* ---- Console ---- */
 /** @return -1 when nothing was typed. */

@@ -134,16 +134,21 @@ uint64_t board_wall_ms(void)
     return ((uint64_t)REG32(RTC + 4) << 32 | lo) / 1000000u;
 }
 
-void board_wait(uint64_t at_us)
+void board_pause(uint64_t at_us)
 {
-    if (at_us <= board_time_us()) {
-        return;
-    }
     uint64_t at = at_us > UINT64_MAX / TICKS_PER_US ? UINT64_MAX : at_us * TICKS_PER_US;
     REG32(CLINT_MTIMECMP) = 0xffffffffu;
     REG32(CLINT_MTIMECMP + 4) = (uint32_t)(at >> 32);
     REG32(CLINT_MTIMECMP) = (uint32_t)at;
     __asm__ volatile("wfi");
+}
+
+void board_wait(uint64_t at_us)
+{
+    if (at_us <= board_time_us()) {
+        return;
+    }
+    board_pause(at_us);
     uint32_t irq;
     while ((irq = REG32(PLIC + 0x200004)) != 0) {
         /* Devices are quietened where they are polled; here only the controller is told that we know. */

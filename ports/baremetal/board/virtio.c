@@ -68,6 +68,7 @@ static struct queue rxq, txq, rngq;
 static uint8_t rx_buf[QUEUE_LEN][NET_HDR + BOARD_ETH_MAX + 4] __attribute__((aligned(4)));
 static uint8_t tx_buf[NET_HDR + BOARD_ETH_MAX] __attribute__((aligned(4)));
 static uint32_t net, rng;
+static uint64_t waited;
 
 static volatile uint32_t *reg(uint32_t dev, uint32_t r)
 {
@@ -121,6 +122,13 @@ static bool has_used(const struct queue *q)
     return q->used_idx != q->seen;
 }
 
+/* ---- Waiting ---- */
+
+uint64_t board_waited_us(void)
+{
+    return waited;
+}
+
 /* ---- Ethernet ---- */
 
 bool board_eth_init(uint8_t mac[6])
@@ -149,16 +157,23 @@ uint8_t *board_eth_tx_buffer(void)
     /* There is one buffer. Whoever sends two frames in a row waits for the first, or the second would be lost. A device that was
      * waited for in vain is not waited for again until it has moved. */
     static bool is_stuck;
-    uint64_t give_up = 0;
+    uint64_t begun = 0, now = 0;
     while (txq.seen != txq.avail_idx) {
         if (has_used(&txq)) {
             txq.seen++;
-        } else if (is_stuck || (give_up != 0 && board_time_us() >= give_up)) {
-            is_stuck = true;
-            return NULL;
-        } else if (give_up == 0) {
-            give_up = board_time_us() + TX_PATIENCE_US;
+            continue;
         }
+        now = board_time_us();
+        begun = begun == 0 ? now : begun;
+        if (is_stuck || now - begun >= TX_PATIENCE_US) {
+            is_stuck = true;
+            break;
+        }
+        board_pause(begun + TX_PATIENCE_US);
+    }
+    waited += begun != 0 ? board_time_us() - begun : 0;
+    if (txq.seen != txq.avail_idx) {
+        return NULL;
     }
     is_stuck = false;
     return tx_buf + NET_HDR;
@@ -215,8 +230,11 @@ void board_random(uint8_t *buf, size_t len)
         rngq.desc[0] = (struct desc){.addr = (uintptr_t)buf, .len = len, .flags = DESC_WRITE};
         offer(&rngq, 0);
         *reg(rng, R_NOTIFY) = 0;
+        uint64_t begun = board_time_us();
         while (!has_used(&rngq)) {
+            board_pause(begun + 1000);
         }
+        waited += board_time_us() - begun;
         uint32_t got = rngq.used_ring[rngq.seen % QUEUE_LEN].len;
         rngq.seen++;
         *reg(rng, R_INT_ACK) = *reg(rng, R_INT_STATUS);

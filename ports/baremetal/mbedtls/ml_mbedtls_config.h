@@ -41,7 +41,6 @@ time_t ml_tls_time(time_t *out);
 #define MBEDTLS_SSL_OUT_CONTENT_LEN 1408 /* a relayed packet with its headers in one record */
 #define MBEDTLS_KEY_EXCHANGE_ECDHE_RSA_ENABLED
 #define MBEDTLS_KEY_EXCHANGE_ECDHE_ECDSA_ENABLED
-#define MBEDTLS_X509_TRUSTED_CERTIFICATE_CALLBACK
 
 #define MBEDTLS_AES_C
 #define MBEDTLS_AES_ROM_TABLES
@@ -59,11 +58,12 @@ time_t ml_tls_time(time_t *out);
 #define MBEDTLS_BIGNUM_C
 #define MBEDTLS_ECP_C
 #define MBEDTLS_ECP_NO_INTERNAL_RNG
+#define MBEDTLS_ECP_RESTARTABLE /* tls.c says how much is done in one go; not for Curve25519, which is left out therefore */
 #define MBEDTLS_ECDH_C
+#define MBEDTLS_ECDH_LEGACY_CONTEXT /* the restartable code wants it */
 #define MBEDTLS_ECDSA_C
 #define MBEDTLS_ECP_DP_SECP256R1_ENABLED
 #define MBEDTLS_ECP_DP_SECP384R1_ENABLED
-#define MBEDTLS_ECP_DP_CURVE25519_ENABLED
 #define MBEDTLS_ECP_NIST_OPTIM
 #define MBEDTLS_ECP_WINDOW_SIZE       2
 #define MBEDTLS_ECP_FIXED_POINT_OPTIM 0

@@ -6,6 +6,7 @@ package harness
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -34,6 +35,7 @@ type Board struct {
 	Proc     *Proc
 	lab      *Lab
 	console  string
+	keys     net.Conn
 }
 
 // BoardImage is the folder with node.bin: ML_BOARD_BUILD, or "build-board" in the checkout.
@@ -149,16 +151,19 @@ func (u *unixgram) Write(frame []byte) (int, error) { return u.WriteToUnix(frame
 // Type presses a key on the board's console.
 func (b *Board) Type(tb testing.TB, key string) {
 	tb.Helper()
-	c, err := net.DialTimeout("unix", b.console, 5*time.Second)
-	if err != nil {
+	if b.keys == nil {
+		c, err := net.DialTimeout("unix", b.console, 5*time.Second)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		// It stays: QEMU throws away what it has not read when a connection closes, and what it could not write it logs twice.
+		b.keys = c
+		tb.Cleanup(func() { c.Close() })
+		go io.Copy(io.Discard, c)
+	}
+	if _, err := b.keys.Write([]byte(key)); err != nil {
 		tb.Fatal(err)
 	}
-	defer c.Close()
-	if _, err := c.Write([]byte(key)); err != nil {
-		tb.Fatal(err)
-	}
-	// QEMU throws away what it has not read when the connection closes.
-	time.Sleep(100 * time.Millisecond)
 }
 
 var selfLine = regexp.MustCompile(`self: (100\.\S+) \S+ home`)
