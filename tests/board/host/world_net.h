@@ -14,9 +14,9 @@
 #define WORLD_CONNS 16
 
 struct world_net_events {
-    void (*frame)(const uint8_t *frame, size_t len);            /* to the board's Ethernet */
-    void (*tunnel)(const uint8_t *packet, size_t len);          /* into the tailnet */
-    void (*opened)(unsigned conn);                              /* TLS is done */
+    void (*frame)(const uint8_t *frame, size_t len);             /* to the board's Ethernet */
+    void (*tunnel)(const uint8_t *packet, size_t len);           /* into the tailnet */
+    void (*opened)(unsigned conn);                               /* TLS is done */
     void (*data)(unsigned conn, const uint8_t *buf, size_t len); /* decrypted */
     void (*closed)(unsigned conn);
 };
