@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # The lab: every pair of kinds of site, the silence after every change, and the traffic of an idle node, beside the official
-# node in the same run. Writes docs/nat-matrix.md and docs/nat-matrix.svg. Needs root and a build (make). Takes about 25
-# minutes, 50 with LAB_TRIES=10; ends by itself after 90, and leaves neither processes nor namespaces behind.
+# node in the same run. Writes docs/nat-matrix.md and docs/nat-matrix.svg. Needs root and a build (make). Takes about 15
+# minutes, 40 with LAB_TRIES=10 LAB_ROUNDS=5 (each test says how long it took); ends by itself after 90, and leaves neither
+# processes nor namespaces behind.
 #
 #   LAB_QUICK=1 tests/lab/run.sh     four kinds, one try, no document: 2 minutes
 #   LAB_TRIES=10 LAB_ROUNDS=10 ...   tries of each pair (3), rounds of each event (3)
+#   LAB_EVENTS=lost                  only the events of TestSilence that match
 #   LAB_ONLY=Silence                 only the tests that match; what is not measured keeps its last results in .cache/lab
 #   ML_BIN=...                       another program than build/ports/posix/microlink
 #

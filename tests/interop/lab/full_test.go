@@ -1,6 +1,7 @@
 //go:build lab
 
-// The whole matrix; tests/lab/run.sh runs it. LAB_TRIES says how many tries (3), LAB_WINDOW how many seconds a pair is watched.
+// The whole matrix; tests/lab/run.sh runs it. LAB_TRIES says how many tries (3), LAB_WINDOW how many seconds a pair is watched
+// (10; on bad links 8 more).
 //
 // SPDX-License-Identifier: MIT
 
@@ -16,7 +17,7 @@ import (
 )
 
 func TestMatrix(t *testing.T) {
-	m := runMatrix(t, harness.Kinds, envInt("LAB_TRIES", 3), time.Duration(envInt("LAB_WINDOW", 12))*time.Second, nil)
+	m := runMatrix(t, harness.Kinds, envInt("LAB_TRIES", 3), time.Duration(envInt("LAB_WINDOW", 10))*time.Second, nil)
 	save(t, "matrix", m)
 	// Data shows the path, and comes every 100 ms: each of the two directions can be seen that much late.
 	m.check(t, 2*pingInterval)
@@ -29,7 +30,7 @@ func TestMatrixOnBadLinks(t *testing.T) {
 		Seed: uint64(envInt("LAB_SEED", 1))}
 	kinds := []harness.Kind{harness.KindNone, harness.KindEasy, harness.KindHard, harness.KindCGNAT}
 	t.Logf("seed %d", link.Seed)
-	m := runMatrix(t, kinds, envInt("LAB_TRIES", 3), time.Duration(envInt("LAB_WINDOW", 12)+8)*time.Second, link)
+	m := runMatrix(t, kinds, envInt("LAB_TRIES", 3), time.Duration(envInt("LAB_WINDOW", 10)+8)*time.Second, link)
 	save(t, "matrix-bad-links", m)
 	times := map[string][]int{}
 	for _, p := range m.Pairs {

@@ -29,6 +29,7 @@ type Idle struct {
 
 // TestIdle needs 5 minutes; LAB_IDLE says how many seconds are counted (180).
 func TestIdle(t *testing.T) {
+	t.Parallel() // With TestSilence: both mostly wait.
 	lab := harness.New(t, harness.Options{})
 	// Behind a router of its own each, so that neither is charged for what the other says to the whole network.
 	hosts := []*harness.Host{lab.Router(harness.NATEasy).Host("ts-idle"), lab.Router(harness.NATEasy).Host("ml-idle"),

@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,13 +36,12 @@ type pinger struct {
 	arrivals []time.Time
 }
 
-var pingID uint16
+var pingIDs atomic.Uint32
 
 // newPinger starts pinging; size is that of the overlay IP packet.
 func newPinger(t *testing.T, from *harness.Host, to string, size int) *pinger {
 	t.Helper()
-	pingID++
-	p := &pinger{to: &net.IPAddr{IP: net.ParseIP(to)}, id: pingID, size: size, stop: make(chan struct{}),
+	p := &pinger{to: &net.IPAddr{IP: net.ParseIP(to)}, id: uint16(pingIDs.Add(1)), size: size, stop: make(chan struct{}),
 		answered: map[uint16]time.Time{}}
 	err := from.Do(func() (err error) {
 		p.conn, err = net.ListenPacket("ip4:icmp", "0.0.0.0")

@@ -41,6 +41,7 @@ func (c *couple) begin(t *testing.T, size int) {
 
 // TestSilence needs 100 s a round; LAB_ROUNDS says how many (1), LAB_EVENTS, a regular expression, which of the events.
 func TestSilence(t *testing.T) {
+	t.Parallel() // With TestIdle: both mostly wait.
 	lab := harness.New(t, harness.Options{})
 	var hosts []*harness.Host
 	host := func(h *harness.Host) *harness.Host {
