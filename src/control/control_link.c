@@ -699,9 +699,10 @@ void ml_control_link_on_time(struct ml_control *c, ml_time now)
         attempt_start(c, SLOT_TLS);
     }
     prepare(c, now);
+    static const uint8_t nothing[1];
     for (uint8_t slot = SLOT_PLAIN; slot <= SLOT_TLS; slot++) {
         if (is_dialling(c, slot) && c->u.dial[slot].is_whole) {
-            (void)dial_data(c, now, slot, NULL, 0);
+            (void)dial_data(c, now, slot, nothing, 0);
         }
     }
     if ((c->link == LINK_KEY || c->link == LINK_DIAL) && now >= c->dial_deadline) {

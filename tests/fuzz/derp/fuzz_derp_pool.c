@@ -90,7 +90,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     }
     memset(&w, 0, sizeof w);
     ml_x25519_base(server.b, &priv);
-    struct ml_derp_pool_cfg cfg = {.self = {&priv, &pub, &rng},
+    struct ml_derp_pool_cfg cfg = {.self = {&priv, &pub, &rng, NULL},
                                    .slots = w.slots,
                                    .slot_count = SLOTS,
                                    .tx = w.tx[0],
