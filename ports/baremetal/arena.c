@@ -32,7 +32,7 @@ _Static_assert(ML_BOARD_ARENA_BYTES / UNIT <= UINT16_MAX, "arena too large for i
 
 static uint64_t memory[ML_BOARD_ARENA_BYTES / UNIT];
 static struct ml_arena_stats stats;
-static uint32_t fail_every, requests;
+static uint32_t fail_every, fail_at, requests;
 
 #define UNITS (sizeof memory / UNIT)
 
@@ -77,7 +77,11 @@ void *ml_arena_alloc(enum ml_arena_tenant who, size_t len)
     if (at(0)->len == 0) {
         set(0, UNITS, 0, MARK_FREE);
     }
-    if (fail_every != 0 && ++requests % fail_every == 0) {
+    bool is_refused = fail_every != 0 && ++requests % fail_every == 0;
+    if (fail_at != 0) {
+        is_refused |= --fail_at == 0;
+    }
+    if (is_refused) {
         stats.failed++;
         return NULL;
     }
@@ -139,6 +143,11 @@ void ml_arena_fail_every(uint32_t n)
     fail_every = n;
 }
 
+void ml_arena_fail_at(uint32_t n)
+{
+    fail_at = n;
+}
+
 void *ml_arena_tls_calloc(size_t n, size_t len)
 {
     return len != 0 && n > SIZE_MAX / len ? NULL : ml_arena_alloc(ML_ARENA_TLS, n * len);
@@ -146,7 +155,7 @@ void *ml_arena_tls_calloc(size_t n, size_t len)
 
 /* lwIP cannot go on without the few small blocks of its timers: when the arena is exhausted they come from here. */
 #define RESERVE_BLOCKS 12
-#define RESERVE_LEN    24
+#define RESERVE_LEN    (4 * sizeof(void *)) /* struct sys_timeo; a segment of TCP is larger and waits */
 
 static uint64_t reserve[RESERVE_BLOCKS][RESERVE_LEN / UNIT];
 static bool is_reserve_used[RESERVE_BLOCKS];

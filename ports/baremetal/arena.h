@@ -28,6 +28,9 @@ void ml_arena_get_stats(struct ml_arena_stats *out);
 /** @brief Make every @p n-th request fail from now on, 1: all of them; 0: none. For tests. */
 void ml_arena_fail_every(uint32_t n);
 
+/** @brief Make the @p n-th request from now on fail, once; 0: none. For tests. */
+void ml_arena_fail_at(uint32_t n);
+
 /* The forms the two libraries ask for. */
 void *ml_arena_tls_calloc(size_t n, size_t len);
 void *ml_arena_lwip_malloc(size_t len);

@@ -20,11 +20,14 @@ struct ml_bare_stats {
     ml_time longest_tls;       /**< Longest step with a part of a TLS handshake. */
     ml_time busy;              /**< Sum of those times. */
     uint32_t steps;
+    uint32_t entropy_waits;       /**< How often there was no randomness yet. */
     uint32_t x25519, x25519_most; /**< X25519 operations of the engine: all, and the most in one step. */
 };
 
 /** @brief X25519 operations since power-on; wraps. */
 uint32_t ml_bare_x25519_count(void);
+/** @brief True randomness; waits until there is some, and says that it does. */
+void ml_bare_random(uint8_t *buf, size_t len);
 void ml_bare_get_stats(const ml_port *p, struct ml_bare_stats *out);
 
 #endif

@@ -81,15 +81,17 @@ static err_t on_echo_accept(void *arg, struct tcp_pcb *pcb, err_t err)
 
 bool ml_echo_start(uint16_t port)
 {
-    struct tcp_pcb *pcb = tcp_new();
-    if (pcb == NULL || tcp_bind(pcb, IP_ADDR_ANY, port) != ERR_OK) {
+    struct tcp_pcb *pcb = tcp_new(), *listening = NULL;
+    if (pcb != NULL && tcp_bind(pcb, IP_ADDR_ANY, port) == ERR_OK) {
+        tcp_bind_netif(pcb, &ml_net_tunnel);
+        listening = tcp_listen(pcb);
+    }
+    if (listening == NULL) {
+        if (pcb != NULL) {
+            tcp_abort(pcb);
+        }
         return false;
     }
-    tcp_bind_netif(pcb, &ml_net_tunnel);
-    pcb = tcp_listen(pcb);
-    if (pcb == NULL) {
-        return false;
-    }
-    tcp_accept(pcb, on_echo_accept);
+    tcp_accept(listening, on_echo_accept);
     return true;
 }

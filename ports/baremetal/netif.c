@@ -6,6 +6,7 @@
  */
 #include "netif.h"
 
+#include "bare_port.h"
 #include "base/addr.h"
 #include "board/board.h"
 #include "boot_config.h"
@@ -24,16 +25,20 @@
 
 /** Frames taken in before everything else gets a turn. */
 #define RX_ROUND 8
+/** What found no memory at the start is tried again after this. */
+#define COMPLETE_AGAIN_MS 100u
 
 struct netif ml_net_eth, ml_net_tunnel;
 static const struct ml_net_events *events;
 static struct udp_pcb *udp;
+static uint16_t udp_port;
+static bool is_dhcp_due;
 static struct ml_net_stats stats;
 
 uint32_t ml_board_random32(void)
 {
     uint32_t v;
-    board_random((uint8_t *)&v, sizeof v);
+    ml_bare_random((uint8_t *)&v, sizeof v);
     return v;
 }
 
@@ -104,7 +109,8 @@ static bool eth_start(void)
     netif_set_default(&ml_net_eth);
     netif_set_up(&ml_net_eth);
     netif_set_status_callback(&ml_net_eth, eth_status);
-    return is_static || dhcp_start(&ml_net_eth) == ERR_OK;
+    is_dhcp_due = !is_static;
+    return true;
 }
 
 /* ---- The tailnet ---- */
@@ -178,7 +184,8 @@ static void on_udp(void *arg, struct udp_pcb *pcb, struct pbuf *p, const ip_addr
 
 void ml_net_udp_send(const ml_addr *to, const uint8_t *data, size_t len)
 {
-    struct pbuf *p = ml_ip_is4(&to->ip) && len <= ML_UNDERLAY_MAX ? pbuf_alloc(PBUF_TRANSPORT, (u16_t)len, PBUF_RAM) : NULL;
+    bool ok = udp != NULL && ml_ip_is4(&to->ip) && len <= ML_UNDERLAY_MAX;
+    struct pbuf *p = ok ? pbuf_alloc(PBUF_TRANSPORT, (u16_t)len, PBUF_RAM) : NULL;
     if (p != NULL) {
         ip_addr_t a = {0};
         to_ip4(ip_2_ip4(&a), &to->ip);
@@ -192,9 +199,29 @@ void ml_net_udp_send(const ml_addr *to, const uint8_t *data, size_t len)
 
 /* ---- Life ---- */
 
-bool ml_net_init(const struct ml_net_events *ev, uint16_t udp_port)
+/** What needs memory and may find none at first: tried again at every poll until it is there. */
+static bool complete(void)
+{
+    if (is_dhcp_due) {
+        is_dhcp_due = dhcp_start(&ml_net_eth) != ERR_OK;
+    }
+    if (udp == NULL && (udp = udp_new()) != NULL) {
+        if (udp_bind(udp, IP_ADDR_ANY, udp_port) == ERR_OK) {
+            udp_bind_netif(udp, &ml_net_eth);
+            udp_recv(udp, on_udp, NULL);
+        } else {
+            udp_remove(udp);
+            udp = NULL;
+        }
+    }
+    return !is_dhcp_due && udp != NULL;
+}
+
+bool ml_net_init(const struct ml_net_events *ev, uint16_t port)
 {
     events = ev;
+    udp = NULL;
+    udp_port = port;
     lwip_init();
     if (!eth_start()) {
         return false;
@@ -204,12 +231,7 @@ bool ml_net_init(const struct ml_net_events *ev, uint16_t udp_port)
     }
     netif_set_link_up(&ml_net_tunnel);
     netif_set_up(&ml_net_tunnel);
-    udp = udp_new();
-    if (udp == NULL || udp_bind(udp, IP_ADDR_ANY, udp_port) != ERR_OK) {
-        return false;
-    }
-    udp_bind_netif(udp, &ml_net_eth);
-    udp_recv(udp, on_udp, NULL);
+    (void)complete();
     return true;
 }
 
@@ -217,6 +239,7 @@ bool ml_net_poll(ml_time until)
 {
     const uint8_t *frame;
     size_t len;
+    (void)complete();
     sys_check_timeouts();
     for (int i = 0; i < RX_ROUND && (i == 0 || board_time_us() < until); i++) {
         frame = board_eth_rx(&len);
@@ -240,13 +263,16 @@ bool ml_net_poll(ml_time until)
 ml_time ml_net_deadline(ml_time now)
 {
     u32_t ms = sys_timeouts_sleeptime();
+    if (udp == NULL || is_dhcp_due) {
+        ms = ms < COMPLETE_AGAIN_MS ? ms : COMPLETE_AGAIN_MS;
+    }
     return ms == SYS_TIMEOUTS_SLEEPTIME_INFINITE ? ML_NEVER : now + ML_MSEC(ms);
 }
 
 bool ml_net_get_addr(ml_addr *out)
 {
     const ip4_addr_t *ip = netif_ip4_addr(&ml_net_eth);
-    *out = (ml_addr){ml_ip_from4((const uint8_t *)&ip->addr), udp->local_port};
+    *out = (ml_addr){ml_ip_from4((const uint8_t *)&ip->addr), udp_port};
     return ip->addr != 0;
 }
 

@@ -31,8 +31,8 @@ struct ml_net_stats {
     uint32_t rx_no_mem; /**< Frames and packets of the tunnel that came in without memory for them. */
 };
 
-/** @return false without Ethernet, or when there is no memory. */
-bool ml_net_init(const struct ml_net_events *events, uint16_t udp_port);
+/** @return false without Ethernet. What finds no memory is tried again by ml_net_poll(). */
+bool ml_net_init(const struct ml_net_events *events, uint16_t port);
 /** @brief Run the stack's timers and take in what arrived, no more after @p until. @return true when there may be more. */
 bool ml_net_poll(ml_time until);
 ml_time ml_net_deadline(ml_time now);

@@ -171,10 +171,12 @@ int main(void)
     if (ml_port_open(&port, &cfg, why, sizeof why) != ML_OK) {
         ml_board_panic(why);
     }
-    if (!ml_echo_start(ECHO_PORT) || ml_start(ml_port_engine(port), board_time_us()) != ML_OK) {
+    if (ml_start(ml_port_engine(port), board_time_us()) != ML_OK) {
         ml_board_panic("cannot start");
     }
+    bool has_echo = false;
     while (!is_leaving && ml_port_step(port, ML_NEVER) == ML_OK) {
+        has_echo = has_echo || ml_echo_start(ECHO_PORT); /* without memory: again in the next turn */
         int c = board_getchar();
         if (c >= 0) {
             on_key(c);

@@ -27,7 +27,11 @@
 /** 2025-01-01: a clock before it was never set. */
 #define PLAUSIBLE_UNIX_MS UINT64_C(1735689600000)
 #define FLUSH_ROUNDS      64
-#define DEFAULT_UDP_PORT  41641
+/** A source of entropy that has none yet is asked again after this. */
+#define ENTROPY_POLL ML_MSEC(20)
+/** What goes on is said again after this. */
+#define SAY_AGAIN        ML_SEC(10)
+#define DEFAULT_UDP_PORT 41641
 
 /** What a step consists of. */
 enum turn { TURN_NET, TURN_STREAMS, TURN_TIME, TURN_RETRY, TURNS };
@@ -43,6 +47,8 @@ struct ml_port {
     struct ml_flash_store store;
     ml_time clock_at;
     bool is_flushing, is_address_due;
+    uint32_t refused;  /* by the heap, as last told */
+    ml_time memory_at; /* not told again before */
     bool is_retry_due; /* TCP in the tunnel was told to wait */
     enum turn turn;    /* whose the next one is */
     bool is_turn_cut;  /* there is more to do at once */
@@ -51,12 +57,6 @@ struct ml_port {
 
 static struct ml_port the_port;
 static alignas(max_align_t) uint8_t engine_memory[ML_BOARD_ENGINE_BYTES];
-
-static void fill_random(void *ctx, uint8_t *buf, size_t len)
-{
-    (void)ctx;
-    board_random(buf, len);
-}
 
 static void log_line(void *ctx, ml_log_level level, const char *line)
 {
@@ -68,6 +68,46 @@ static void log_line(void *ctx, ml_log_level level, const char *line)
 static void say(ml_log_level level, const char *line)
 {
     the_port.log(NULL, level, line);
+}
+
+/* ---- Entropy and memory ---- */
+
+void ml_bare_random(uint8_t *buf, size_t len)
+{
+    struct ml_port *p = &the_port;
+    ml_time begun = board_time_us(), say_at = begun;
+    while (!board_random(buf, len)) {
+        if (board_time_us() >= say_at) {
+            say(ML_LOG_WARN, "waiting for the source of entropy; nothing goes on before it answers");
+            say_at = board_time_us() + SAY_AGAIN;
+        }
+        board_pause(board_time_us() + ENTROPY_POLL);
+    }
+    if (say_at != begun) {
+        p->stats.entropy_waits++;
+        say(ML_LOG_INFO, "the source of entropy answers");
+    }
+}
+
+static void fill_random(void *ctx, uint8_t *buf, size_t len)
+{
+    (void)ctx;
+    ml_bare_random(buf, len);
+}
+
+/** Whatever was lost for want of memory, a frame or a connection: one line tells of it, and one more of what follows at once. */
+static void tell_memory(struct ml_port *p, ml_time now)
+{
+    struct ml_arena_stats a;
+    ml_arena_get_stats(&a);
+    if (a.failed != p->refused && now >= p->memory_at) {
+        char line[96];
+        snprintf(line, sizeof line, "no memory for TLS or IP: %u requests refused, %u bytes in use",
+                 (unsigned)(a.failed - p->refused), (unsigned)a.used_all);
+        say(ML_LOG_WARN, line);
+        p->refused = a.failed;
+        p->memory_at = now + SAY_AGAIN;
+    }
 }
 
 /* ---- Storage ---- */
@@ -317,6 +357,7 @@ ml_err ml_port_step(ml_port *p, ml_time until)
         polled += is_net ? own_time() - at : 0;
         p->is_turn_cut |= n + 1 < TURNS && board_time_us() >= cut_at;
     }
+    tell_memory(p, board_time_us());
     count_step(&p->stats, own_time() - begun, polled, ml_bare_x25519_count() - x25519, is_plain);
     return ML_OK;
 }
@@ -381,7 +422,7 @@ ml_err ml_port_open(ml_port **out, const ml_port_config *cfg, char *why, size_t 
     ml_flash_store_open(&p->store, &p->flash);
     load_records(p);
     if (!ml_tls_init(&p->random) || !ml_net_init(&net_events, cfg->udp_port ? cfg->udp_port : DEFAULT_UDP_PORT)) {
-        snprintf(why, why_cap, "no Ethernet, or no memory for the IP stack");
+        snprintf(why, why_cap, "no Ethernet");
         return ML_ERR_NO_MEM;
     }
     ml_streams_init(p->engine);

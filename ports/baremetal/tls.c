@@ -30,6 +30,7 @@ struct ml_tls_conn {
     const uint8_t *pin;
     bool is_advisory, no_verify;
     mbedtls_x509_crt *roots; /* during the check of a chain: those it names, behind an empty one */
+    bool is_shrink_due;      /* the handshake needed a larger record buffer than what follows */
     size_t pending_write;
     ml_close_reason reason;
     char detail[80];
@@ -180,7 +181,7 @@ static int prepare_roots(struct ml_tls_conn *c)
 static void remember(struct ml_tls_conn *c, ml_close_reason reason, const char *why)
 {
     c->reason = reason;
-    snprintf(c->detail, sizeof c->detail, "%s", why);
+    snprintf(c->detail, sizeof c->detail, "%.79s", why);
 }
 
 /** The library's opinion of one certificate of the chain; the server's own comes last, at depth 0. */
@@ -262,7 +263,7 @@ static void shrink(struct ml_tls_conn *c)
 {
     mbedtls_ssl_context *ssl = &c->ssl;
     if (ssl->in_buf_len > IN_USUAL && ssl->in_left == 0 && ssl->in_offt == NULL) {
-        (void)resize(ssl, IN_USUAL); /* without memory it stays large */
+        c->is_shrink_due = !resize(ssl, IN_USUAL); /* without memory it stays large until the next try */
     }
 }
 
@@ -382,6 +383,7 @@ enum ml_tls_result ml_tls_handshake(struct ml_tls_conn *c)
         if (c->ssl.state != MBEDTLS_SSL_HANDSHAKE_OVER) {
             return ML_TLS_STEP;
         }
+        c->is_shrink_due = true;
         shrink(c);
         return ML_TLS_OK;
     }
@@ -399,6 +401,9 @@ enum ml_tls_result ml_tls_read(struct ml_tls_conn *c, uint8_t *buf, size_t cap, 
     do {
         ret = mbedtls_ssl_read(&c->ssl, buf, cap);
     } while (ret == MBEDTLS_ERR_SSL_BAD_INPUT_DATA && grow(c));
+    if (c->is_shrink_due && ret == MBEDTLS_ERR_SSL_WANT_READ) {
+        shrink(c);
+    }
     *len = ret > 0 ? (size_t)ret : 0;
     return ret > 0 ? ML_TLS_OK : translate(c, ret, ML_CLOSE_RESET);
 }

@@ -134,7 +134,7 @@ func TestBoardSoak(t *testing.T) {
 			t.Fatal("the board ended")
 		}
 		s := board.Stats(t)
-		t.Logf("%s: %d pings, %d lost, %d echoes, %d broken; heap %d now, %d at most, refused %d; stack %d; longest step %d us, without keys %d us (net %d)",
+		t.Logf("%s: %d pings, %d lost, %d echoes, %d broken; heap %d now, %d at most, refused %d; stack %d; longest step %d us, without keys %d us; net %d us",
 			seconds(time.Since(began)), pings.Load(), lost.Load(), echoes.Load(), broken.Load(), s["tls_now"]+s["lwip_now"],
 			s["arena_peak"], s["arena_failed"], s["stack_peak"], s["longest_us"], s["longest_plain_us"], s["longest_plain_net_us"])
 	}

@@ -41,8 +41,9 @@ int board_getchar(void);
 /** @brief Bytes of stack that were ever used. */
 size_t board_stack_used(void);
 
-/* ---- Entropy: must not return before it has true randomness. ---- */
-void board_random(uint8_t *buf, size_t len);
+/* ---- Entropy ---- */
+/** @brief True randomness. False: there is none yet, @p buf is not to be used; to be asked again (the port waits and says so). */
+bool board_random(uint8_t *buf, size_t len);
 /** @brief False: there is no source of entropy; nothing must be started. */
 bool board_random_init(void);
 

@@ -8,17 +8,19 @@
 
 #include <string.h>
 
-#define SLOT0      0x10001000u
-#define SLOT_LEN   0x1000u
-#define SLOTS      8
-#define MAGIC      0x74726976u
-#define ID_NET     1u
-#define ID_RNG     4u
-#define ALIGN      16u
-#define NET_HDR    10u
-#define QUEUE_LEN  2u /* a power of two; QEMU holds back what does not fit */
-#define F_NET_MAC  (1u << 5)
-#define DESC_WRITE 2u
+#define SLOT0     0x10001000u
+#define SLOT_LEN  0x1000u
+#define SLOTS     8
+#define MAGIC     0x74726976u
+#define ID_NET    1u
+#define ID_RNG    4u
+#define ALIGN     16u
+#define NET_HDR   10u
+#define QUEUE_LEN 2u /* a power of two; QEMU holds back what does not fit */
+#define F_NET_MAC (1u << 5)
+/** A source that answers later has no entropy at the moment. */
+#define RNG_PATIENCE_US 200000u
+#define DESC_WRITE      2u
 /** A frame is gone in 1.2 ms at 10 Mbit/s; a device that another program emulates waits for its turn. */
 #define TX_PATIENCE_US 200000u
 
@@ -212,6 +214,15 @@ void board_eth_rx_done(void)
 
 /* ---- Entropy ---- */
 
+static uint8_t raw[64]; /* the device writes here, whenever it has something */
+
+static void ask_for_entropy(void)
+{
+    rngq.desc[0] = (struct desc){.addr = (uintptr_t)raw, .len = sizeof raw, .flags = DESC_WRITE};
+    offer(&rngq, 0);
+    *reg(rng, R_NOTIFY) = 0;
+}
+
 bool board_random_init(void)
 {
     rng = find(ID_RNG);
@@ -221,25 +232,45 @@ bool board_random_init(void)
     begin(rng, 0);
     set_queue(rng, 0, &rngq);
     *reg(rng, R_STATUS) = 1 | 2 | 4;
+    ask_for_entropy();
     return true;
 }
 
-void board_random(uint8_t *buf, size_t len)
+/** Takes over what the device has written, and asks for more at once, so that it is there when it is needed. */
+static size_t refill(uint8_t pool[sizeof raw])
 {
-    while (len > 0) {
-        rngq.desc[0] = (struct desc){.addr = (uintptr_t)buf, .len = len, .flags = DESC_WRITE};
-        offer(&rngq, 0);
-        *reg(rng, R_NOTIFY) = 0;
-        uint64_t begun = board_time_us();
-        while (!has_used(&rngq)) {
-            board_pause(begun + 1000);
-        }
-        waited += board_time_us() - begun;
-        uint32_t got = rngq.used_ring[rngq.seen % QUEUE_LEN].len;
-        rngq.seen++;
-        *reg(rng, R_INT_ACK) = *reg(rng, R_INT_STATUS);
-        got = got < len ? got : (uint32_t)len;
-        buf += got;
-        len -= got;
+    uint64_t begun = board_time_us();
+    while (!has_used(&rngq) && board_time_us() - begun < RNG_PATIENCE_US) {
+        board_pause(begun + RNG_PATIENCE_US);
     }
+    waited += board_time_us() - begun;
+    if (!has_used(&rngq)) {
+        return 0;
+    }
+    size_t got = rngq.used_ring[rngq.seen % QUEUE_LEN].len;
+    got = got < sizeof raw ? got : sizeof raw;
+    rngq.seen++;
+    *reg(rng, R_INT_ACK) = *reg(rng, R_INT_STATUS);
+    memcpy(pool, raw, got);
+    memset(raw, 0, sizeof raw);
+    ask_for_entropy();
+    return got;
+}
+
+bool board_random(uint8_t *buf, size_t len)
+{
+    static uint8_t pool[sizeof raw];
+    static size_t have;
+    while (len > 0) {
+        if (have == 0 && (have = refill(pool)) == 0) {
+            return false;
+        }
+        size_t n = len < have ? len : have;
+        have -= n;
+        memcpy(buf, pool + have, n);
+        memset(pool + have, 0, n); /* each byte is given out once */
+        buf += n;
+        len -= n;
+    }
+    return true;
 }
