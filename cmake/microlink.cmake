@@ -11,6 +11,8 @@ endif()
 
 add_compile_options(-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wcast-align -Wwrite-strings
                     -Wundef -Wvla -Wformat=2 -fno-common)
+# Without it, programs for a 32-bit Linux cannot list or stat files with 64-bit inode numbers.
+add_compile_definitions(_FILE_OFFSET_BITS=64)
 if(ML_WERROR)
   add_compile_options(-Werror)
 endif()

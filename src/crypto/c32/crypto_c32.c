@@ -29,8 +29,7 @@ void ml_x25519_keygen(ml_private_key *out, const ml_random *rng)
 
 void ml_x25519_base(uint8_t pub[32], const ml_private_key *priv)
 {
-    static const uint8_t nine[32] = {9};
-    ml_x25519_ladder(pub, priv->b, nine);
+    ml_x25519_ladder(pub, priv->b, NULL);
 }
 
 bool ml_x25519(uint8_t out[32], const ml_private_key *priv, const uint8_t pub[32])

@@ -181,18 +181,17 @@ void ml_fe_sq(ml_fe *out, const ml_fe *a, unsigned times)
     } while (--times > 0);
 }
 
-void ml_fe_add_a24(ml_fe *out, const ml_fe *a, const ml_fe *b)
+void ml_fe_add_scaled(ml_fe *out, const ml_fe *a, const ml_fe *b, int32_t factor)
 {
-    const int32_t a24 = 121665;
     int32_t from_below = 0;
     int32_t r0 = 0;
 #pragma GCC unroll 10
     for (int i = 0; i < 10; i++) {
-        uint32_t lo = mul_low(b->v[i], a24);
+        uint32_t lo = mul_low(b->v[i], factor);
         int32_t limb = low_signed(lo, BITS(i));
         int32_t r = a->v[i] + limb + from_below;
         /* what is above the limb, rounded to nearest as the limb is */
-        from_below = mul_high(b->v[i], shift_left(a24, 32 - BITS(i))) + (limb < 0);
+        from_below = mul_high(b->v[i], shift_left(factor, 32 - BITS(i))) + (limb < 0);
         if (i == 0) {
             r0 = r;
         } else {

@@ -30,8 +30,8 @@ void ml_fe_to_bytes(uint8_t out[32], const ml_fe *in);
 void ml_fe_mul(ml_fe *out, const ml_fe *a, const ml_fe *b);
 /** a squared @p times times (at least once). Takes wide limbs, gives small ones; @p out may be @p a. */
 void ml_fe_sq(ml_fe *out, const ml_fe *a, unsigned times);
-/** out = a + 121665 b. Takes small @p a and wide @p b, gives wide limbs. */
-void ml_fe_add_a24(ml_fe *out, const ml_fe *a, const ml_fe *b);
+/** out = a + factor b, for a factor below 2^17. Takes small @p a and wide @p b, gives wide limbs; small ones when @p a is 0. */
+void ml_fe_add_scaled(ml_fe *out, const ml_fe *a, const ml_fe *b, int32_t factor);
 /** 1 / a, and 0 for 0. Takes wide limbs, gives small ones; @p out must not be @p a. */
 void ml_fe_invert(ml_fe *out, const ml_fe *a);
 

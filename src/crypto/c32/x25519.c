@@ -35,10 +35,12 @@ static void twice(ml_fe *x, ml_fe *z)
         e.v[i] = x->v[i] - z->v[i];
     }
     ml_fe s;
-    ml_fe_add_a24(&s, x, &e);
+    ml_fe_add_scaled(&s, x, &e, 121665);
     ml_fe_mul(x, x, z);
     ml_fe_mul(z, &e, &s);
 }
+
+static const ml_fe nothing;
 
 void ml_x25519_ladder(uint8_t out[32], const uint8_t scalar[32], const uint8_t u[32])
 {
@@ -50,7 +52,11 @@ void ml_x25519_ladder(uint8_t out[32], const uint8_t scalar[32], const uint8_t u
     memcpy(s.k, scalar, sizeof s.k);
     s.k[0] &= 248;
     s.k[31] = (uint8_t)((s.k[31] & 127) | 64);
-    ml_fe_from_bytes(&s.x1, u);
+    if (u != NULL) {
+        ml_fe_from_bytes(&s.x1, u);
+    } else {
+        s.x1.v[0] = 9;
+    }
     s.x2.v[0] = 1;
     s.x3 = s.x1;
     s.z3.v[0] = 1;
@@ -83,7 +89,11 @@ void ml_x25519_ladder(uint8_t out[32], const uint8_t scalar[32], const uint8_t u
         sum_and_difference(&s.x3, &s.z3);
         ml_fe_sq(&s.x3, &s.x3, 1);
         ml_fe_sq(&s.z3, &s.z3, 1);
-        ml_fe_mul(&s.z3, &s.z3, &s.x1);
+        if (u != NULL) {
+            ml_fe_mul(&s.z3, &s.z3, &s.x1);
+        } else {
+            ml_fe_add_scaled(&s.z3, &nothing, &s.z3, 9);
+        }
         twice(&s.x2, &s.z2);
     }
     /* Bit 3 decides once more which of the two is the multiple. */

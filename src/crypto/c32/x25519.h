@@ -8,7 +8,10 @@
 
 #include <stdint.h>
 
-/** @p scalar is clamped first, bit 255 of @p u is ignored; @p out may be either. All zero for a point of low order. */
+/**
+ * @p scalar is clamped first, bit 255 of @p u is ignored; @p out may be either. NULL as @p u is the base point, 9, for which the
+ * ladder is a tenth shorter. All zero for a point of low order.
+ */
 void ml_x25519_ladder(uint8_t out[32], const uint8_t scalar[32], const uint8_t u[32]);
 
 #endif
