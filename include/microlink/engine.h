@@ -110,7 +110,10 @@ ml_err ml_load(ml_engine *ml, ml_store_kind kind, const uint8_t *buf, size_t len
  * fixed another, keeps direct paths alive over a restart.
  */
 uint16_t ml_get_last_udp_port(const ml_engine *ml);
-/** @brief Answer to ML_OUT_STORE: the record is safe on storage (@p ok), or could not be written. */
+/**
+ * @brief Answer to ML_OUT_STORE: the record is safe on storage (@p ok), or could not be written. What could not is said
+ * (ml_get_problem()) and offered again: after 15 s, then after twice as long each time, up to half an hour.
+ */
 void ml_handle_stored(ml_engine *ml, ml_time now, ml_store_kind kind, bool ok);
 
 /* ---- Commands ---- */

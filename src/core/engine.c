@@ -258,6 +258,7 @@ void core_count(struct ml_engine *ml, ml_drop reason)
 void core_store(struct ml_engine *ml, ml_store_kind kind)
 {
     ml->is_store_due[kind] = true;
+    ml->store_again_at[kind] = 0; /* something new is tried at once, whatever became of the last */
 }
 
 const char *core_problem(const struct ml_engine *ml, enum core_problem which)
@@ -411,11 +412,17 @@ ml_err ml_load(ml_engine *ml, ml_store_kind kind, const uint8_t *buf, size_t len
 
 void ml_handle_stored(ml_engine *ml, ml_time now, ml_store_kind kind, bool ok)
 {
-    (void)now;
     if (!ml || kind >= ML_STORE_COUNT || !ml->is_store_busy[kind]) {
         return;
     }
     ml->is_store_busy[kind] = false;
+    if (ok) {
+        ml->store_fails[kind] = 0;
+    } else {
+        ml->is_store_due[kind] = true;
+        ml->store_again_at[kind] = now + (CORE_STORE_AGAIN << ml->store_fails[kind]);
+        ml->store_fails[kind] += ml->store_fails[kind] < CORE_STORE_AGAIN_DOUBLINGS;
+    }
     if (kind == ML_STORE_CLOCK) {
         ml_wg_clock_stored(&ml->wg, ok);
     }

@@ -41,6 +41,10 @@
 /* Room a packet needs in the output queue: the largest sealed one. */
 #define CORE_PACKET_MAX (ML_OVERLAY_MTU + ML_WG_DATA_OVERHEAD + 16)
 
+/* A record that could not be stored is stored again after this, then after twice as long each time, up to half an hour. */
+#define CORE_STORE_AGAIN           ML_SEC(15)
+#define CORE_STORE_AGAIN_DOUBLINGS 7
+
 /* Which module a stream belongs to: the top four bits of an ml_stream_id. */
 enum core_stream_owner { CORE_STREAM_CONTROL = 1, CORE_STREAM_DERP = 2, CORE_STREAM_LATENCY = 3 };
 #define CORE_STREAM_ID(owner, local) (((uint32_t)(owner) << 28) | (local))
@@ -279,6 +283,8 @@ struct ml_engine {
     ml_event reject;
     struct core_ping pings[CORE_PINGS];
     bool is_store_due[ML_STORE_COUNT], is_store_busy[ML_STORE_COUNT];
+    uint8_t store_fails[ML_STORE_COUNT];    /* in a row */
+    ml_time store_again_at[ML_STORE_COUNT]; /* not tried again before */
     uint8_t clock_mark[12];
     char login_url[ML_TEXT_CAP];
     char problems[CORE_PROBLEM_BYTES]; /* one text after the other, each with its zero; see core_problem() */

@@ -96,7 +96,7 @@ static bool poll_store(struct ml_engine *ml, ml_time now, ml_output *out)
         ml->is_store_due[ML_STORE_CACHE] = true;
     }
     for (unsigned k = 0; k < ML_STORE_COUNT; k++) {
-        if (!ml->is_store_due[k] || ml->is_store_busy[k]) {
+        if (!ml->is_store_due[k] || ml->is_store_busy[k] || now < ml->store_again_at[k]) {
             continue;
         }
         size_t n = 0;
@@ -282,6 +282,10 @@ ml_time ml_poll_deadline(const ml_engine *ml)
         at = earlier(at, ml_netcheck_deadline(&ml->netcheck));
     }
     at = earlier(at, core_need_deadline(ml));
+    for (unsigned k = 0; k < ML_STORE_COUNT; k++) {
+        bool is_held = ml->is_store_due[k] && !ml->is_store_busy[k] && ml->store_fails[k] > 0 && ml->store_again_at[k] > 0;
+        at = earlier(at, is_held ? ml->store_again_at[k] : ML_NEVER);
+    }
     at = earlier(at, core_cache_deadline(ml));
     at = earlier(at, ml_wg_deadline(&ml->wg));
     at = earlier(at, ml_path_deadline(&ml->path));

@@ -358,6 +358,51 @@ static void D5_timestamps_rise_across_a_restart_with_the_clock_set_back(void **s
     free(w);
 }
 
+/* Takes everything out of one engine; how often this record was offered, and each time the storage's answer. */
+static unsigned offers_of(struct world *w, ml_store_kind kind, bool answer)
+{
+    ml_engine *ml = w->n[0].ml;
+    ml_output out;
+    unsigned offers = 0;
+    ml_handle_time(ml, w->now);
+    while (ml_poll_output(ml, w->now, &out)) {
+        if (out.type == ML_OUT_STORE) {
+            offers += out.store == kind;
+            ml_handle_stored(ml, w->now, out.store, out.store != kind || answer);
+        }
+    }
+    return offers;
+}
+
+static void a_record_that_storage_refuses_is_said_and_offered_again_until_it_is_stored(void **state)
+{
+    (void)state;
+    struct world *w = malloc(sizeof *w);
+    assert_non_null(w);
+    world_start(w);
+    world_settle(w);
+    ml_engine *ml = w->n[0].ml;
+    core_store(ml, ML_STORE_IDENTITY);
+    assert_int_equal(offers_of(w, ML_STORE_IDENTITY, false), 1);
+    assert_non_null(strstr(ml_get_problem(ml), "could not be stored"));
+    ml_time wait = ML_SEC(15);
+    for (int i = 0; i < 12; i++) { /* later and later, half an hour at most */
+        assert_true(ml_poll_deadline(ml) <= w->now + wait);
+        w->now += wait - 1;
+        assert_int_equal(offers_of(w, ML_STORE_IDENTITY, false), 0);
+        w->now += 1;
+        assert_int_equal(offers_of(w, ML_STORE_IDENTITY, false), 1);
+        wait = wait < ML_SEC(15) << 7 ? 2 * wait : wait;
+    }
+    core_store(ml, ML_STORE_IDENTITY); /* something new is not held back */
+    assert_int_equal(offers_of(w, ML_STORE_IDENTITY, true), 1);
+    w->now += ML_SEC(3600);
+    assert_int_equal(offers_of(w, ML_STORE_IDENTITY, true), 0);
+    assert_null(strstr(ml_get_problem(ml), "could not be stored"));
+    world_end(w);
+    free(w);
+}
+
 static void hours_of_idling_and_traffic_leave_a_working_session_and_no_growth(void **state)
 {
     (void)state;
@@ -452,6 +497,7 @@ int main(void)
         cmocka_unit_test(D63_an_inner_source_that_is_not_the_peers_is_dropped),
         cmocka_unit_test(C66_a_tailnet_with_lock_enabled_gets_no_traffic_and_a_sentence),
         cmocka_unit_test(D5_timestamps_rise_across_a_restart_with_the_clock_set_back),
+        cmocka_unit_test(a_record_that_storage_refuses_is_said_and_offered_again_until_it_is_stored),
         cmocka_unit_test(hours_of_idling_and_traffic_leave_a_working_session_and_no_growth),
         cmocka_unit_test(C38_a_new_stream_replaces_the_netmap_and_one_that_breaks_off_removes_nobody),
         cmocka_unit_test(stop_ends_everything_and_start_begins_again),
