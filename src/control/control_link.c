@@ -107,7 +107,8 @@ static bool is_dialling(const struct ml_control *c, uint8_t slot)
 static void prepare(struct ml_control *c, ml_time now)
 {
     uint8_t initiation[ML_NOISE_INITIATION_LEN];
-    for (uint8_t slot = SLOT_PLAIN; slot <= SLOT_TLS; slot++) {
+    for (unsigned i = SLOT_PLAIN; i <= SLOT_TLS; i++) {
+        uint8_t slot = (uint8_t)i;
         struct ml_control_dial *d = &c->u.dial[slot];
         if (!is_dialling(c, slot) || !d->is_preparing) {
             continue;
@@ -238,14 +239,21 @@ void ml_control_link_drop(struct ml_control *c, ml_time now, bool is_failure)
     }
 }
 
+/* The second attempt of a dial. */
+static void race_start(struct ml_control *c, ml_time now)
+{
+    c->race_at = ML_NEVER;
+    attempt_start(c, SLOT_TLS);
+    prepare(c, now);
+}
+
 /* One attempt is over without success; the other may still run or start now. */
 static void attempt_failed(struct ml_control *c, ml_time now, uint8_t slot)
 {
     ml_control_stream_close(c, slot);
     ml_noise_ik_clear(&c->u.dial[slot].ik);
     if (slot == SLOT_PLAIN && c->race_at != ML_NEVER) {
-        c->race_at = now;
-        ml_control_link_on_time(c, now);
+        race_start(c, now);
         return;
     }
     if (c->race_at == ML_NEVER && c->streams[SLOT_PLAIN].state == SLOT_FREE && c->streams[SLOT_TLS].state == SLOT_FREE) {
@@ -695,12 +703,12 @@ void ml_control_link_closed(struct ml_control *c, ml_time now, uint8_t slot, enu
 void ml_control_link_on_time(struct ml_control *c, ml_time now)
 {
     if (c->link == LINK_DIAL && now >= c->race_at) {
-        c->race_at = ML_NEVER;
-        attempt_start(c, SLOT_TLS);
+        race_start(c, now);
     }
     prepare(c, now);
     static const uint8_t nothing[1];
-    for (uint8_t slot = SLOT_PLAIN; slot <= SLOT_TLS; slot++) {
+    for (unsigned i = SLOT_PLAIN; i <= SLOT_TLS; i++) {
+        uint8_t slot = (uint8_t)i;
         if (is_dialling(c, slot) && c->u.dial[slot].is_whole) {
             (void)dial_data(c, now, slot, nothing, 0);
         }
@@ -716,7 +724,8 @@ ml_time ml_control_link_deadline(const struct ml_control *c)
     if (c->link == LINK_KEY) {
         return c->dial_deadline;
     }
-    for (uint8_t slot = SLOT_PLAIN; slot <= SLOT_TLS; slot++) {
+    for (unsigned i = SLOT_PLAIN; i <= SLOT_TLS; i++) {
+        uint8_t slot = (uint8_t)i;
         if (is_dialling(c, slot) && (c->u.dial[slot].is_preparing || c->u.dial[slot].is_whole)) {
             return 0; /* curve operations are to be done */
         }
