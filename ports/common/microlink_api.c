@@ -33,6 +33,7 @@ char *microlink_vpn_ip_to_str(uint32_t vpn_ip, char *buf)
 microlink_t *microlink_init(const microlink_config_t *config)
 {
     if (!ml_host_init()) {
+        ml_node_set_init_error("no memory for a lock");
         return NULL;
     }
     ml_host_lock();
@@ -40,6 +41,7 @@ microlink_t *microlink_init(const microlink_config_t *config)
     if (ml != NULL && !ml_host_start(ml)) {
         ml_node_deinit(ml);
         ml = NULL;
+        ml_node_set_init_error("no memory for the node's task");
     }
     ml_host_unlock();
     return ml;

@@ -506,13 +506,17 @@ static ml_err open_port(microlink_t *ml, char *why, size_t why_cap)
     return ml_port_open(&ml->port, &pc, why, why_cap);
 }
 
+void ml_node_set_init_error(const char *why)
+{
+    ml_str_copy(init_error, sizeof init_error, why, strlen(why));
+}
+
 microlink_t *ml_node_init(const microlink_config_t *config)
 {
     init_error[0] = 0;
     microlink_t *ml = config ? calloc(1, sizeof *ml) : NULL;
     if (ml == NULL) {
-        static const char no_config[] = "no configuration given, or no memory";
-        ml_str_copy(init_error, sizeof init_error, no_config, sizeof no_config - 1);
+        ml_node_set_init_error("no configuration given, or no memory");
         return NULL;
     }
     ml->cfg = *config;
@@ -521,8 +525,7 @@ microlink_t *ml_node_init(const microlink_config_t *config)
     ml->rx = calloc(ml->rx_cap, sizeof(struct datagram *));
     ml->peers = calloc(1, sizeof *ml->peers);
     if (!ok || ml->rx == NULL || ml->peers == NULL) {
-        static const char no_mem[] = "no memory for the configuration and the receive queue";
-        ml_str_copy(init_error, sizeof init_error, no_mem, sizeof no_mem - 1);
+        ml_node_set_init_error("no memory for the configuration and the receive queue");
         ml_node_deinit(ml);
         return NULL;
     }

@@ -14,6 +14,8 @@ const char *ml_node_strerror(esp_err_t err);
 void ml_node_get_default_config(microlink_config_t *config);
 microlink_t *ml_node_init(const microlink_config_t *config);
 const char *ml_node_get_init_error(void);
+/** @brief Say why there is no node, where that is not for ml_node_init() to know. */
+void ml_node_set_init_error(const char *why);
 void ml_node_deinit(microlink_t *ml);
 esp_err_t ml_node_connect(microlink_t *ml);
 esp_err_t ml_node_disconnect(microlink_t *ml);

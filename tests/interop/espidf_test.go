@@ -241,6 +241,22 @@ func TestESPDeinitAfterAnyStateReturnsAllHeap(t *testing.T) {
 	}
 }
 
+// Every allocation that the node makes until it is connected fails once, in turn: the first ones each, then each hundredth of those
+// that the handshake with the relay makes.
+func TestESPGetsOverAnyFailedAllocation(t *testing.T) {
+	lab := harness.New(t, harness.Options{})
+	e := espNode(t, lab, "esp", "STATE=mem:")
+	e.Ask(t, "life 10", "^lived:", 3*time.Minute)
+	for _, run := range []string{"nth 1 120 1", "nth 121 100000 97"} {
+		line := e.Ask(t, run, "^nth: up to", 20*time.Minute)
+		t.Log(line)
+		s := harness.Pairs(line)
+		if s["mute"] != "0" || s["lost"] != "0" || s["heap"] != s["heap_before"] || harness.Int(t, s, "recovered") == 0 {
+			t.Errorf("%s: %s", run, line)
+		}
+	}
+}
+
 // Sixteen peers, control and the home relay connected over TLS, one peer in session. Meant for an executable with pointers of 32
 // bits: on another one the figures are larger than a chip's.
 func TestESPHeapWithSixteenPeers(t *testing.T) {

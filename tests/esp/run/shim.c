@@ -25,6 +25,7 @@
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,7 +33,52 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-int shim_allocs_left = -1;
+atomic_int shim_allocs_left = -1, shim_fail_in, shim_blocks;
+
+/* ---- The heap: malloc() and the like of everything linked into the test, by the linker's --wrap. ---- */
+
+void *__real_malloc(size_t len);
+void *__real_calloc(size_t n, size_t len);
+void __real_free(void *p);
+void *__wrap_malloc(size_t len);
+void *__wrap_calloc(size_t n, size_t len);
+void __wrap_free(void *p);
+char *__wrap_strdup(const char *text);
+
+static bool may_allocate(void)
+{
+    if (atomic_load(&shim_allocs_left) >= 0 && atomic_fetch_sub(&shim_allocs_left, 1) <= 0) {
+        atomic_store(&shim_allocs_left, 0);
+        return false;
+    }
+    return atomic_load(&shim_fail_in) <= 0 || atomic_fetch_sub(&shim_fail_in, 1) != 1;
+}
+
+void *__wrap_malloc(size_t len)
+{
+    void *p = may_allocate() ? __real_malloc(len) : NULL;
+    atomic_fetch_add(&shim_blocks, p != NULL);
+    return p;
+}
+
+void *__wrap_calloc(size_t n, size_t len)
+{
+    void *p = may_allocate() ? __real_calloc(n, len) : NULL;
+    atomic_fetch_add(&shim_blocks, p != NULL);
+    return p;
+}
+
+char *__wrap_strdup(const char *text)
+{
+    char *copy = __wrap_malloc(strlen(text) + 1);
+    return copy != NULL ? strcpy(copy, text) : NULL;
+}
+
+void __wrap_free(void *p)
+{
+    atomic_fetch_sub(&shim_blocks, p != NULL);
+    __real_free(p);
+}
 
 /* ---- FreeRTOS ---- */
 
@@ -44,11 +90,10 @@ struct QueueDefinition {
 
 static SemaphoreHandle_t make(bool recursive)
 {
-    if (shim_allocs_left == 0) {
+    SemaphoreHandle_t s = calloc(1, sizeof *s);
+    if (s == NULL) {
         return NULL;
     }
-    shim_allocs_left -= shim_allocs_left > 0;
-    SemaphoreHandle_t s = calloc(1, sizeof *s);
     pthread_mutexattr_t a;
     pthread_mutexattr_init(&a);
     pthread_mutexattr_settype(&a, recursive ? PTHREAD_MUTEX_RECURSIVE : PTHREAD_MUTEX_NORMAL);
@@ -127,11 +172,11 @@ BaseType_t xTaskCreate(void (*fn)(void *arg), const char *name, uint32_t stack, 
                        TaskHandle_t *out)
 {
     (void)name, (void)stack, (void)priority;
-    if (shim_allocs_left == 0) {
-        return 0;
-    }
     pthread_t t;
     struct start *s = malloc(sizeof *s);
+    if (s == NULL) {
+        return 0;
+    }
     *s = (struct start){fn, arg};
     pthread_create(&t, NULL, run, s);
     pthread_detach(t);
@@ -224,6 +269,9 @@ void shim_start(void)
 err_t tcpip_callback(void (*fn)(void *ctx), void *ctx)
 {
     struct work *w = calloc(1, sizeof *w);
+    if (w == NULL) {
+        return ERR_MEM;
+    }
     *w = (struct work){fn, ctx, NULL};
     pthread_mutex_lock(&work_lock);
     *work_tail = w;
@@ -243,6 +291,9 @@ struct pbuf *pbuf_alloc(pbuf_layer layer, u16_t len, pbuf_type type)
 {
     (void)layer, (void)type;
     struct pbuf *p = calloc(1, sizeof *p + len);
+    if (p == NULL) {
+        return NULL;
+    }
     *p = (struct pbuf){.payload = p + 1, .len = len, .tot_len = len};
     return p;
 }
@@ -272,6 +323,9 @@ struct udp_pcb {
 struct udp_pcb *udp_new(void)
 {
     struct udp_pcb *u = malloc(sizeof *u);
+    if (u == NULL) {
+        return NULL;
+    }
     u->fd = socket(AF_INET, SOCK_DGRAM, 0);
     return u;
 }
@@ -302,8 +356,7 @@ err_t dns_gethostbyname_addrtype(const char *name, ip_addr_t *out,
 {
     (void)name, (void)out, (void)type;
     dns_found = found;
-    tcpip_callback(answer, arg);
-    return ERR_INPROGRESS;
+    return tcpip_callback(answer, arg) == ERR_OK ? ERR_INPROGRESS : ERR_MEM;
 }
 
 void netif_ip6_addr_set(struct netif *n, int8_t i, const ip6_addr_t *a)
@@ -391,10 +444,6 @@ void esp_fill_random(void *buf, size_t len)
 void *heap_caps_calloc(size_t n, size_t size, uint32_t caps)
 {
     (void)caps;
-    if (shim_allocs_left == 0) {
-        return NULL;
-    }
-    shim_allocs_left -= shim_allocs_left > 0;
     return calloc(n, size);
 }
 

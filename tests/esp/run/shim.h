@@ -6,6 +6,7 @@
 
 #include "esp_err.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -22,8 +23,12 @@ struct shim_nvs {
     int open_count;
 };
 extern struct shim_nvs shim_nvs;
-/** Allocations by FreeRTOS and heap_caps that still succeed; -1: all. */
-extern int shim_allocs_left;
+/** Allocations that still succeed; -1: all. */
+extern atomic_int shim_allocs_left;
+/** Which of the next allocations fails, once; 0: none. */
+extern atomic_int shim_fail_in;
+/** Blocks allocated and not yet freed. */
+extern atomic_int shim_blocks;
 
 void shim_start(void);
 void shim_ip_event(void);

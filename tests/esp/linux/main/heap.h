@@ -14,7 +14,7 @@ size_t heap_peak(void);
 void heap_mark(void);
 /** @brief Print the blocks of at least that length, oldest first. */
 void heap_print(size_t least);
-/** @brief Let the @p n-th allocation from now on fail, and those after it too if @p all. 0: none. */
+/** @brief Let the @p n-th allocation of the node's task and the caller's fail, and those after it too if @p all. 0: none. */
 void heap_fail(unsigned n, int all);
 /** @brief Allocations that failed since heap_fail(). */
 unsigned heap_failed(void);

@@ -4,6 +4,7 @@
  *   init | connect | disconnect | deinit     the API, one call each
  *   cycle N     N times connect, wait for the tailnet, disconnect
  *   life N      N times init, connect, wait a while that grows from nothing, deinit
+ *   nth A B S   lives in which the A-th, A+S-th ... B-th allocation fails
  *   fail N      fail the N-th allocation from now on (once); 0: none
  *   starve      fail every allocation until "fail 0"
  *   down | up ADDRESS/BITS [GATEWAY]         the cable of the interface
@@ -127,6 +128,42 @@ static void life(int n)
            heap_used(), blocks, heap_blocks());
 }
 
+/** A life for each @p from <= n <= @p to in which the n-th allocation fails; the node must get over it, or say why not. */
+static void nth(int from, int to, int step)
+{
+    size_t before = heap_used();
+    int refused = 0, recovered = 0, mute = 0, lost = 0, n;
+    for (n = from; n <= to; n += step) {
+        heap_fail((unsigned)n, 0);
+        init();
+        if (ml == NULL) {
+            refused++;
+            mute += microlink_get_init_error()[0] == 0;
+        } else {
+            microlink_connect(ml);
+            bool up = wait_connected(60);
+            recovered += up;
+            lost += !up;
+            for (int i = 0; i < 30 && heap_failed() == 0; i++) {
+                vTaskDelay(pdMS_TO_TICKS(10)); /* The relay connects after that. */
+            }
+            if (!up) {
+                printf("nth: %d: %s\n", n, microlink_get_problem(ml));
+            }
+        }
+        unsigned failed = heap_failed();
+        heap_fail(0, 0);
+        microlink_deinit(ml);
+        ml = NULL;
+        if (failed == 0) {
+            break;
+        }
+    }
+    vTaskDelay(pdMS_TO_TICKS(4000));
+    printf("nth: up to %d refused=%d recovered=%d mute=%d lost=%d heap_before=%zu heap=%zu\n", n, refused, recovered, mute,
+           lost, before, heap_used());
+}
+
 static void tcp(const char *address, int port, size_t len)
 {
     static uint8_t buf[512], got[512];
@@ -236,6 +273,8 @@ static void obey(char *line)
         cycle(n);
     } else if (strcmp(word, "life") == 0) {
         life(n);
+    } else if (strcmp(word, "nth") == 0 && c != NULL) {
+        nth(n, atoi(b), atoi(c));
     } else if (strcmp(word, "fail") == 0) {
         unsigned failed = heap_failed();
         heap_fail((unsigned)n, 0);
