@@ -69,7 +69,8 @@ static void print_peers(void)
     size_t count = ml_get_peer_count(e);
     printf("peers: %u\n", (unsigned)count);
     for (size_t i = 0; i < count && ml_get_peer(e, board_time_us(), i, &peer) == ML_OK; i++) {
-        printf("peer %s %s %s\n", text_of_ip(&peer.ip4), peer.hostname, ml_addr_is_set(&peer.direct) ? "direct" : "relayed");
+        printf("peer %s %s %s %s\n", text_of_ip(&peer.ip4), peer.hostname, peer.has_session ? "live" : "at rest",
+               ml_addr_is_set(&peer.direct) ? "direct" : "relayed");
     }
 }
 

@@ -231,10 +231,12 @@ static bool flush(struct ml_port *p, ml_time until)
     bool is_cut = true;
     for (int round = 0; is_cut && round < FLUSH_ROUNDS; round++) {
         ml_time now = board_time_us();
-        while (ml_poll_output(p->engine, now, &out) && out.type != ML_OUT_NONE) {
+        bool is_late = false;
+        while (!is_late && ml_poll_output(p->engine, now, &out) && out.type != ML_OUT_NONE) {
             carry_out(p, now, &out);
+            is_late = board_time_us() >= until;
         }
-        if (board_time_us() >= until) {
+        if (is_late || board_time_us() >= until) {
             break;
         }
         is_cut = ml_streams_pump(now, until);
@@ -335,13 +337,13 @@ static bool do_turn(struct ml_port *p, ml_time until)
         break;
     }
     p->turn = (enum turn)((p->turn + 1) % TURNS);
-    p->is_turn_cut |= flush(p, until);
     return is_plain;
 }
 
 /*
- * A step goes round the turns once, from where the last one stopped, and stops when it has taken STEP_BUDGET: a turn may hold one
- * operation on a curve, and two of them in a row would be a long time for whoever waits for the loop.
+ * A step goes round the turns once, from where the last one stopped, and stops when it has taken STEP_BUDGET: a turn, or carrying out
+ * one output of the engine, may hold one operation on a curve, and two of them in a row would be a long time for whoever waits for
+ * the loop. What was not carried out by then begins the next step.
  */
 ml_err ml_port_step(ml_port *p, ml_time until)
 {
@@ -350,13 +352,15 @@ ml_err ml_port_step(ml_port *p, ml_time until)
     uint32_t x25519 = ml_bare_x25519_count();
     bool is_plain = true;
     p->is_turn_cut = false;
-    for (int n = 0; n < TURNS && !p->is_turn_cut; n++) {
+    bool is_late = flush(p, cut_at);
+    for (int n = 0; n < TURNS && !is_late; n++) {
         ml_time at = own_time();
         bool is_net = p->turn == TURN_NET;
         is_plain &= do_turn(p, cut_at);
         polled += is_net ? own_time() - at : 0;
-        p->is_turn_cut |= n + 1 < TURNS && board_time_us() >= cut_at;
+        is_late = board_time_us() >= cut_at || flush(p, cut_at);
     }
+    p->is_turn_cut |= is_late;
     tell_memory(p, board_time_us());
     count_step(&p->stats, own_time() - begun, polled, ml_bare_x25519_count() - x25519, is_plain);
     return ML_OK;

@@ -82,8 +82,10 @@ func reportBoard(t *testing.T, board *harness.Board, situation string) {
 }
 
 func TestBoardJoinsAnswersPingsAndEchoes(t *testing.T) {
+	t.Parallel()
 	for _, secure := range []bool{false, true} {
 		t.Run(fmt.Sprintf("control over TLS %v", secure), func(t *testing.T) {
+			t.Parallel()
 			lab := harness.New(t, harness.Options{ControlTLS: secure})
 			official := lab.Host("ts").Tailscaled(t, harness.NodeOptions{AuthKey: lab.Headscale.AuthKey(t)})
 			official.WaitRunning(t, 30*time.Second)
@@ -115,6 +117,7 @@ func TestBoardJoinsAnswersPingsAndEchoes(t *testing.T) {
 }
 
 func TestBoardGoesDirectThroughANATAndSurvivesRestarts(t *testing.T) {
+	t.Parallel()
 	lab := harness.New(t, harness.Options{})
 	official := lab.Host("ts").Tailscaled(t, harness.NodeOptions{AuthKey: lab.Headscale.AuthKey(t)})
 	board := lab.Board(t, "board", harness.BoardOptions{Router: lab.Router(harness.NATEasy)})
@@ -137,6 +140,7 @@ func TestBoardGoesDirectThroughANATAndSurvivesRestarts(t *testing.T) {
 }
 
 func TestBoardIsReachedOverTheRelayAlone(t *testing.T) {
+	t.Parallel()
 	lab := harness.New(t, harness.Options{})
 	official := lab.Host("ts").Tailscaled(t, harness.NodeOptions{AuthKey: lab.Headscale.AuthKey(t)})
 	board := lab.Board(t, "board", harness.BoardOptions{Router: lab.Router(harness.NATUDPBlocked)})
@@ -153,6 +157,7 @@ func TestBoardIsReachedOverTheRelayAlone(t *testing.T) {
 }
 
 func TestBoardDoesNotTrustARelayOfAnUnknownAuthority(t *testing.T) {
+	t.Parallel()
 	lab := harness.New(t, harness.Options{})
 	other := harness.NewCA(t, t.TempDir(), "other-ca")
 	board := lab.Board(t, "board", harness.BoardOptions{CAFile: other.Path})
@@ -163,6 +168,7 @@ func TestBoardDoesNotTrustARelayOfAnUnknownAuthority(t *testing.T) {
 }
 
 func TestBoardAcceptsAPinnedRelay(t *testing.T) {
+	t.Parallel()
 	lab := harness.New(t, harness.Options{DERPCertPin: true})
 	board := lab.Board(t, "board", harness.BoardOptions{})
 	board.Proc.WaitLog(t, 0, "relay connected", 60*time.Second)
@@ -196,6 +202,7 @@ func TestBoardAmongTenThousandPeersTakesNoMoreMemory(t *testing.T) {
 
 // Frames that find no memory are lost, connections fail with a reason; afterwards everything comes back by itself.
 func TestBoardComesBackFromBeingOutOfMemory(t *testing.T) {
+	t.Parallel()
 	lab := harness.New(t, harness.Options{})
 	official := lab.Host("ts").Tailscaled(t, harness.NodeOptions{AuthKey: lab.Headscale.AuthKey(t)})
 	board := lab.Board(t, "board", harness.BoardOptions{})

@@ -6,7 +6,6 @@ package harness
 
 import (
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -34,8 +33,7 @@ type Board struct {
 	Name, IP string
 	Proc     *Proc
 	lab      *Lab
-	console  string
-	keys     net.Conn
+	keys     *os.File
 }
 
 // BoardImage is the folder with node.bin: ML_BOARD_BUILD, or "build-board" in the checkout.
@@ -102,20 +100,22 @@ func (lab *Lab) Board(tb testing.TB, name string, o BoardOptions) *Board {
 	if err := os.Truncate(state, 32<<20); err != nil {
 		tb.Fatal(err)
 	}
-	sock, err := os.MkdirTemp("", "mlb")
+	// A file takes every character at once; a socket that is full for a moment makes QEMU log some twice.
+	input, keys, err := os.Pipe()
 	if err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(func() { os.RemoveAll(sock) })
-	b.console = filepath.Join(sock, "c")
+	defer input.Close()
+	tb.Cleanup(func() { keys.Close() })
+	b.keys = keys
 	log := filepath.Join(lab.Dir, name+"-board.log")
-	b.Proc = newProc(tb, name+" board", log, nil, bridgeNS.args(append([]string{
+	b.Proc = newProcWithInput(tb, name+" board", log, nil, bridgeNS.args(append([]string{
 		"qemu-system-riscv32", "-M", "virt", "-bios", "none", "-display", "none", "-monitor", "none",
-		"-chardev", "socket,id=con,path=" + b.console + ",server=on,wait=off,logfile=" + log + ",logappend=on", "-serial", "chardev:con",
+		"-chardev", "stdio,id=con,signal=off", "-serial", "chardev:con",
 		"-drive", "if=pflash,unit=0,format=raw,readonly=on,file=" + code, "-drive", "if=pflash,unit=1,format=raw,file=" + state,
 		"-netdev", netdev,
 		"-device", fmt.Sprintf("virtio-net-device,netdev=net,mac=02:00:00:00:01:%02x", 2+lab.nextHost), "-device", "virtio-rng-device",
-	}, o.QEMU...)...))
+	}, o.QEMU...)...), input)
 	return b
 }
 
@@ -151,16 +151,6 @@ func (u *unixgram) Write(frame []byte) (int, error) { return u.WriteToUnix(frame
 // Type presses a key on the board's console.
 func (b *Board) Type(tb testing.TB, key string) {
 	tb.Helper()
-	if b.keys == nil {
-		c, err := net.DialTimeout("unix", b.console, 5*time.Second)
-		if err != nil {
-			tb.Fatal(err)
-		}
-		// It stays: QEMU throws away what it has not read when a connection closes, and what it could not write it logs twice.
-		b.keys = c
-		tb.Cleanup(func() { c.Close() })
-		go io.Copy(io.Discard, c)
-	}
 	if _, err := b.keys.Write([]byte(key)); err != nil {
 		tb.Fatal(err)
 	}
