@@ -1,25 +1,32 @@
 #!/usr/bin/env python3
-"""Measures the node on the emulated microcontroller and writes docs/footprint_board.md. Ends with one line of bytes:
+"""Measures the node on the emulated microcontroller and writes docs/footprint_board.md, its picture docs/footprint_board.svg and
+the record docs/footprint.json. Ends with one line of bytes:
 
     node_ram=N image_ram=N own_flash=N image_flash=N netmap_ram=N peer_rest=N peer_live=N
 
-Usage: footprint_board.py [--build DIR] [--check]
+Usage: footprint_board.py [--build DIR] [--check] [--keep]
 
 Builds ports/baremetal into DIR (default build-board), runs the image that counts under QEMU, and takes what was measured in a
 network (heap, stack) from the last run of .ci/board.sh with this image; when there is none, that part is run now (needs root).
-With --check nothing is written: budgets that are exceeded are named, and so is what changed since the written values.
+Code for a Cortex-M4 and for a 32-bit big-endian machine is measured in the builds of .ci/cross.sh, where they exist.
+What changed since the record is printed. With --check nothing is written, and a budget that is exceeded fails.
 
 SPDX-License-Identifier: MIT
 """
 import argparse
+import json
 import os
 import pathlib
 import re
 import subprocess
 import sys
 
+import stack_depth
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DOC = ROOT / "docs" / "footprint_board.md"
+PICTURE = ROOT / "docs" / "footprint_board.svg"
+RECORD = ROOT / "docs" / "footprint.json"
 KB = 1024
 # What must hold (bytes).
 BUDGETS = {"node_ram": 100 * KB, "image_ram": 192 * KB, "own_flash": 160 * KB, "image_flash": 640 * KB, "netmap_ram": 8 * KB,
@@ -40,7 +47,7 @@ def figures(build: pathlib.Path) -> dict[str, dict[str, int]]:
         words = line.split("\t")
         if len(words) == 3:
             tables.setdefault(words[0], {})[words[1]] = int(words[2])
-    if not out.rstrip().endswith("end"):
+    if not out.rstrip().endswith("end") or re.search(r"^(cannot|expected)", out, re.M):
         sys.exit(f"footprint_board: the counting image stopped early\n{out}")
     return tables
 
@@ -57,6 +64,13 @@ def measured(build: pathlib.Path) -> dict[str, dict[str, int]]:
         t = tables.setdefault(situation, {})
         t[name] = max(t.get(name, 0), int(value))
     return tables
+
+
+def measured_before() -> dict[str, dict[str, int]]:
+    """What the document says of the tailnet."""
+    part = re.search(r"## Measured in a tailnet\n(.*?)\n## ", DOC.read_text(), re.S).group(1)
+    rows = [[c.strip() for c in line.strip("|").split("|")] for line in part.splitlines() if line.startswith("| ")]
+    return {s: {r[0]: int(r[1 + n].replace(",", "")) for r in rows[1:]} for n, s in enumerate(rows[0][1:])}
 
 
 def owner(path: str) -> str:
@@ -110,6 +124,69 @@ def largest_functions(build: pathlib.Path, top: int = 20) -> dict[str, dict[str,
     return {f"`{k}`": {"bytes": v} for k, v in sizes[:top]}
 
 
+def library_sizes(build: pathlib.Path, size: str, pattern: str) -> dict[str, dict[str, int]]:
+    """Code, constants and data of every module of a build that links nothing."""
+    found: dict[str, dict[str, int]] = {}
+    for lib in sorted(build.glob("libml_*.a")):
+        name = lib.stem.removeprefix("libml_")
+        if not (ROOT / "src" / name).is_dir():
+            continue
+        row = found.setdefault(name, {"text": 0, "data": 0, "bss": 0})
+        for line in run(size, str(lib)).splitlines()[1:]:
+            words = line.split()
+            for k, v in zip(row, words):
+                row[k] += int(v)
+    for lib in build.glob(pattern):
+        row = found.setdefault("port, portable part", {"text": 0, "data": 0, "bss": 0})
+        for line in run(size, str(lib)).splitlines()[1:]:
+            for k, v in zip(row, line.split()):
+                row[k] += int(v)
+    return found
+
+
+def other_machines(build: pathlib.Path) -> dict[str, dict[str, int]]:
+    """Modules before linking, so that the machines can be compared. Nothing when .ci/cross.sh has not run."""
+    machines = {"rv32imac": (build, "riscv64-unknown-elf-size", "libportable.a"),
+                "Cortex-M4": (ROOT / "build-cortex", "arm-none-eabi-size", "libportable.a"),
+                "powerpc, big-endian": (ROOT / "build-powerpc", "powerpc-linux-gnu-size", "-")}
+    sizes = {m: library_sizes(*where) for m, where in machines.items() if where[0].is_dir()}
+    sizes = {m: t for m, t in sizes.items() if t}
+    rows: dict[str, dict[str, int]] = {}
+    for name in sorted({n for t in sizes.values() for n in t}):
+        rows[name] = {f"{m}, {k}": sizes[m].get(name, {}).get(k, 0) for m in sizes for k in ("text", "data", "bss")}
+    if rows:
+        rows["sum"] = {c: sum(r[c] for r in rows.values()) for c in next(iter(rows.values()))}
+    return rows
+
+
+def flat(tables: dict[str, dict[str, dict[str, int]]]) -> dict[str, int]:
+    return {f"{t}: {row}{'' if len(cells) == 1 else ', ' + c}": v
+            for t, rows in tables.items() for row, cells in rows.items() for c, v in cells.items()}
+
+
+def differences(now: dict[str, int]) -> list[str]:
+    """Against the record, the largest relative changes first."""
+    was = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+    changed = [(abs(v - was[k]) / max(1, was[k]), k, was[k], v) for k, v in now.items() if k in was and was[k] != v]
+    return [f"{k}: {a:,} -> {b:,} ({b - a:+,})" for _, k, a, b in sorted(changed, reverse=True)]
+
+
+def picture(line: dict[str, int]) -> str:
+    """Each figure as a bar of its budget."""
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="640" height="{40 + 34 * len(line)}" font-family="sans-serif" font-size="13">',
+           '<rect width="100%" height="100%" fill="#fff"/>',
+           '<text x="10" y="22">Share of each budget on the emulated microcontroller (the line is the limit)</text>']
+    for n, (k, v) in enumerate(line.items()):
+        y = 36 + 34 * n
+        share = v / BUDGETS[k]
+        colour = "#c0392b" if share > 1 else "#2e7d5b"
+        out += [f'<text x="10" y="{y + 17}">{k}</text>',
+                f'<rect x="110" y="{y + 3}" width="{min(share, 1.6) * 250:.0f}" height="20" fill="{colour}"/>',
+                f'<text x="{118 + min(share, 1.6) * 250:.0f}" y="{y + 17}">{v:,} of {BUDGETS[k]:,}</text>']
+    out += [f'<line x1="360" y1="32" x2="360" y2="{36 + 34 * len(line)}" stroke="#333"/>', "</svg>"]
+    return "\n".join(out) + "\n"
+
+
 def table(rows: dict[str, dict[str, int]]) -> list[str]:
     columns = list(next(iter(rows.values())))
     return ["| | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns),
@@ -120,10 +197,11 @@ def main() -> int:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--build", type=pathlib.Path, default=ROOT / "build-board")
     p.add_argument("--check", action="store_true")
+    p.add_argument("--keep", action="store_true", help="the part measured in a network stays as it is written, of an earlier image")
     a = p.parse_args()
     build = a.build.resolve()
     run("ports/baremetal/build.sh", BUILD=str(build))
-    f, net = figures(build), measured(build)
+    f, net = figures(build), measured_before() if a.keep else measured(build)
     flash, ram = flash_by_owner(build)
     plain = net["control-tls-false"]
     ours = {m: c for m, c in flash.items() if m not in ("Mbed TLS", "lwIP", "libsodium", "C library")}
@@ -136,14 +214,20 @@ def main() -> int:
         "peer_rest": f["memory"]["peer at rest"],
         "peer_live": f["memory"]["peer with a session"],
     }
+    path, unknown = stack_depth.depth(build / "node.elf", build, "main", "riscv64-unknown-elf-objdump")
+    depth = sum(size for _, size in path)
+    counts = {k: {"instructions": v} for k, v in f["count"].items() if k != "nothing"}
+    machines = other_machines(build)
+    record = flat({"budget": {k: {"bytes": v} for k, v in line.items()}, "instructions": counts,
+                   "tenant": {k: {"bytes": v} for k, v in f["tenant"].items()},
+                   "flash": {k: {"bytes": sum(v.values())} for k, v in flash.items()},
+                   "stack": {"by call graph": {"bytes": depth}, "by painting": {"bytes": plain["stack_peak"]}},
+                   "module": machines})
+    for d in differences(record):
+        print(f"footprint_board: {d}")
     over = {k: v for k, v in line.items() if v > BUDGETS[k]}
     closing = " ".join(f"{k}={v}" for k, v in line.items())
     if a.check:
-        old = dict(re.findall(r"^\| `(\w+)` \| ([\d,]+) ", DOC.read_text(), re.M)) if DOC.exists() else {}
-        for k, v in line.items():
-            was = int(old.get(k, "0").replace(",", ""))
-            if was != v:
-                print(f"footprint_board: {k}: written {was:,}, measured {v:,} ({v - was:+,})")
         for k, v in over.items():
             print(f"footprint_board: {k}: {v:,} is over the budget of {BUDGETS[k]:,}")
         print(closing)
@@ -153,11 +237,12 @@ def main() -> int:
            f"{run('riscv64-unknown-elf-gcc', '-dumpfullversion').strip()}, `-Os`) in",
            "`qemu-system-riscv32 -M virt`, with code in flash and memory limited by the linker script and by the chip's memory",
            "protection. 16 peers kept, all of them with a session at a time, 2 relays.", "",
-           "## Budgets", "", "| | bytes | must |", "|---|---:|---:|",
+           "![Share of each budget](footprint_board.svg)", "", "## Budgets", "", "| | bytes | must |", "|---|---:|---:|",
            *(f"| `{k}` | {v:,} | {BUDGETS[k]:,} |" for k, v in line.items()), "",
            "`node_ram` is the engine's arena, the most TLS ever took, and the deepest stack, in a tailnet with a verified relay and",
            "control over http. " + (f"Over the budget: {', '.join(f'`{k}`' for k in over)}." if over else "All budgets are kept."), "",
-           "## Measured in a tailnet", "", "The highest of all runs: handshakes, pings of all kinds, 64 KB of TCP echo, a reset.", "",
+           "## Measured in a tailnet", "", "The highest of all runs: handshakes, pings of all kinds, 64 KB of TCP echo, a reset."
+           + (" Of an earlier image." if a.keep else ""), "",
            *table({k: {s: net[s].get(k, 0) for s in sorted(net)} for k in
                    ("engine", "tls_peak", "tls_now", "lwip_peak", "lwip_now", "arena_peak", "stack_peak", "tls_buffer", "ram", "flash")}),
            "## Engine memory by tenant", "", *table({k: {"bytes": v} for k, v in f["tenant"].items()}),
@@ -166,11 +251,24 @@ def main() -> int:
            "## Flash by module", "", "As linked.", "",
            *table({k: {**v, "sum": sum(v.values())} for k, v in flash.items()}),
            "## Instructions", "", "Counted by QEMU's `-icount`, one engine's side, copies to and from its queues included.", "",
-           *table({k: {"instructions": v} for k, v in f["count"].items() if k != "nothing"}),
+           *table(counts),
+           "For comparison, where public: wireguard-lwip has 14.0 KB of text and 880 B a peer; Mbed TLS's ChaCha20-Poly1305 takes",
+           f"about 96 instructions a byte at `-Os`, ours {(counts['ChaCha20-Poly1305, seal 1280 bytes']['instructions']) // 1280}. How far these",
+           "can fall is in decisions/0005-own-primitives-on-32-bit.md.", "",
+           *(["## Modules on other machines", "", "Before linking, the engine's and the portable part of the port: `-Os`, gcc for rv32imac and Cortex-M4, clang for "
+              "powerpc.", "", *table(machines)] if machines else []),
            "## Largest functions", "", *table(largest_functions(build)),
+           "## Deepest stack", "",
+           f"By the call graph (`tools/stack_depth.py`) {depth:,} bytes from `main()` on, along this path; painting in a tailnet found "
+           f"{plain['stack_peak']:,}.",
+           "Functions that call each other in a circle count once each, so the path is an upper bound rather than a trace"
+           + (f"; what {len(unknown)} callers by pointer call is not known" if unknown else "") + ".", "",
+           *table({f"`{n}`": {"bytes": b} for n, b in path}),
            "## Largest stack frames", "", "By `-fstack-usage`, of what is linked; painting found the depth given above.", "",
            *table(deepest_frames(build))]
     DOC.write_text("\n".join(out).rstrip() + "\n")
+    PICTURE.write_text(picture(line))
+    RECORD.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
     for k, v in over.items():
         print(f"footprint_board: {k}: {v:,} is over the budget of {BUDGETS[k]:,}")
     print(closing)

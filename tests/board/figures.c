@@ -119,6 +119,11 @@ static void primitives(void)
     ml_aead_seal(buf, key, nonce, NULL, 0, buf, 64);
     report("count", "ChaCha20-Poly1305, seal 64 bytes", instructions() - at);
     at = instructions();
+    if (!ml_aead_open(buf, key, nonce, NULL, 0, buf, 80)) {
+        printf("cannot open\n");
+    }
+    report("count", "ChaCha20-Poly1305, open 64 bytes", instructions() - at);
+    at = instructions();
     ml_aead_seal(buf, key, nonce, NULL, 0, buf, 1280);
     report("count", "ChaCha20-Poly1305, seal 1280 bytes", instructions() - at);
     at = instructions();
@@ -129,6 +134,45 @@ static void primitives(void)
     at = instructions();
     ml_blake2s_2(out, buf, 1024, NULL, 0);
     report("count", "BLAKE2s, 1024 bytes", instructions() - at);
+}
+
+/* ---- Netmap ---- */
+
+static void ignore(void *ctx, const struct ml_delta *d)
+{
+    (void)ctx;
+    (void)d;
+}
+
+/** Peers as control sends them, parsed; what becomes of them is not counted. */
+static void netmap(void)
+{
+    enum { PEERS = 64 };
+    static char json[PEERS * 800];
+    static struct ml_map_parse p;
+    const struct ml_delta_sink sink = {.fn = ignore};
+    size_t len =
+        (size_t)snprintf(json, sizeof json,
+                         "{\"Node\":{\"ID\":99,\"Key\":\"nodekey:%064x\",\"Addresses\":[\"100.127.0.1/32\"]},\"Peers\":[", 99U);
+    for (unsigned i = 0; i < PEERS; i++) {
+        len += (size_t)snprintf(
+            json + len, sizeof json - len,
+            "%s{\"ID\":%u,\"StableID\":\"n%uCNTRL\",\"Name\":\"node-%u.example.ts.net.\",\"User\":7,\"Key\":\"nodekey:%064x\","
+            "\"Machine\":\"mkey:%064x\",\"DiscoKey\":\"discokey:%064x\",\"Addresses\":[\"100.64.0.%u/32\"],\"AllowedIPs\":"
+            "[\"100.64.0.%u/"
+            "32\"],\"Endpoints\":[\"203.0.113.%u:41641\"],\"HomeDERP\":1,\"Hostinfo\":{\"OS\":\"linux\",\"Hostname\":"
+            "\"node-%u\"},\"Created\":\"2026-11-01T10:20:30Z\",\"Cap\":130,\"Online\":true,\"MachineAuthorized\":true}",
+            i == 0 ? "" : ",", i + 1, i, i, i + 1, i + 2, i + 3, i, i, i, i);
+    }
+    len += (size_t)snprintf(json + len, sizeof json - len, "]}");
+    ml_map_parse_init(&p);
+    uint64_t at = instructions();
+    ml_map_parse_stream(&p);
+    ml_map_parse_begin(&p);
+    if (!ml_map_parse_feed(&p, (const uint8_t *)json, len, &sink) || !ml_map_parse_end(&p, &sink)) {
+        printf("cannot parse\n");
+    }
+    report("count", "netmap, 100 bytes", (instructions() - at) * 100 / len);
 }
 
 /* ---- Two engines ---- */
@@ -233,6 +277,7 @@ int main(void)
 {
     memory();
     primitives();
+    netmap();
     engines();
     printf("end\n");
     return 0;
