@@ -1,5 +1,5 @@
 /*
- * Counting and failing allocations (see heap.h), by the linker's --wrap.
+ * Counting allocations (see heap.h), by the linker's --wrap.
  *
  * A FreeRTOS task of this target may be suspended anywhere, and then holds the C library's locks; so signals, which are the
  * tick, are held off during each call. A block carries its length in front.
@@ -7,9 +7,6 @@
  * SPDX-License-Identifier: MIT
  */
 #include "heap.h"
-
-#include "freertos/FreeRTOS.h"
-#include "freertos/task.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -37,9 +34,6 @@ struct head {
 
 static struct head all = {.next = &all, .prev = &all};
 static size_t used, peak, blocks;
-static unsigned fail_in, failed;
-static int fail_all;
-static TaskHandle_t of_task;
 
 static void hold(sigset_t *old)
 {
@@ -53,23 +47,11 @@ static void let(const sigset_t *old)
     pthread_sigmask(SIG_SETMASK, old, NULL);
 }
 
-/** Only the node's allocations: what others of ESP-IDF do without memory is their matter. */
-static int must_fail(void)
-{
-    if (fail_in == 0 || (xTaskGetCurrentTaskHandle() != of_task && strcmp(pcTaskGetName(NULL), "microlink") != 0) ||
-        --fail_in > 0) {
-        return 0;
-    }
-    fail_in = fail_all ? 1 : 0;
-    failed++;
-    return 1;
-}
-
 void *__wrap_malloc(size_t len)
 {
     sigset_t old;
     hold(&old);
-    struct head *h = must_fail() ? NULL : __real_malloc(len + HEAD);
+    struct head *h = __real_malloc(len + HEAD);
     if (h != NULL) {
         *h = (struct head){&all, all.prev, len, MARKED};
         all.prev->next = h;
@@ -159,17 +141,4 @@ void heap_print(size_t least)
 void heap_mark(void)
 {
     peak = used;
-}
-
-void heap_fail(unsigned n, int all)
-{
-    fail_in = n;
-    fail_all = all;
-    failed = 0;
-    of_task = xTaskGetCurrentTaskHandle();
-}
-
-unsigned heap_failed(void)
-{
-    return failed;
 }

@@ -1,5 +1,5 @@
 /*
- * The heap of the test program: counted, and made to fail where a test wants it. SPDX-License-Identifier: MIT
+ * The heap of the test program, counted. SPDX-License-Identifier: MIT
  */
 #ifndef HEAP_H
 #define HEAP_H
@@ -14,9 +14,4 @@ size_t heap_peak(void);
 void heap_mark(void);
 /** @brief Print the blocks of at least that length, oldest first. */
 void heap_print(size_t least);
-/** @brief Let the @p n-th allocation of the node's task and the caller's fail, and those after it too if @p all. 0: none. */
-void heap_fail(unsigned n, int all);
-/** @brief Allocations that failed since heap_fail(). */
-unsigned heap_failed(void);
-
 #endif

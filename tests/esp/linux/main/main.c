@@ -4,12 +4,10 @@
  *   init | connect | disconnect | deinit     the API, one call each
  *   cycle N     N times connect, wait for the tailnet, disconnect
  *   life N      N times init, connect, wait a while that grows from nothing, deinit
- *   nth A B S   lives in which the A-th, A+S-th ... B-th allocation fails
- *   fail N      fail the N-th allocation from now on (once); 0: none
- *   starve      fail every allocation until "fail 0"
  *   down | up ADDRESS/BITS [GATEWAY]         the cable of the interface
  *   tcp ADDRESS PORT BYTES                   connect by lwIP's sockets, send, compare the echo
- *   status      one line of figures; "mark" begins its peak anew
+ *   status      one line of figures (surplus: what the stack of the task is larger than on a chip); "mark" begins its peak anew
+ *   peers       how many there are
  *   blocks N    the blocks of the heap of at least N bytes, oldest first
  *
  * Settings come from the environment: CONTROL_URL, AUTH_KEY, NAME, CA_FILE, FLASH (a file that is the flash), STATE
@@ -71,19 +69,16 @@ static bool wait_connected(int seconds)
 static void status(void)
 {
     char ip[16];
-    uint8_t peers = 0;
-    const microlink_peer_t *list;
     microlink_stats_t stats = {0};
-    (void)microlink_get_peers(ml, &list, &peers);
     (void)microlink_get_stats(ml, &stats);
     TaskHandle_t task = xTaskGetHandle("microlink");
     unsigned stack = task != NULL ? CONFIG_MICROLINK_TASK_STACK - (unsigned)uxTaskGetStackHighWaterMark(task) : 0;
-    printf("status: state=%d ip=%s peers=%u handshakes=%u relayed=%u direct=%u heap=%zu blocks=%zu peak=%zu wakes=%u failed=%u "
-           "stack=%u "
+    printf("status: state=%d ip=%s handshakes=%u relayed=%u direct=%u heap=%zu blocks=%zu peak=%zu wakes=%u "
+           "stack=%u surplus=%zu "
            "problem=\"%s\"\n",
-           (int)microlink_get_state(ml), microlink_vpn_ip_to_str(microlink_get_vpn_ip(ml), ip), peers,
+           (int)microlink_get_state(ml), microlink_vpn_ip_to_str(microlink_get_vpn_ip(ml), ip),
            (unsigned)stats.handshakes_completed, (unsigned)stats.derp_packets_relayed, (unsigned)stats.direct_packets_sent,
-           heap_used(), heap_blocks(), heap_peak(), (unsigned)microlink_esp_get_wake_count(), heap_failed(),
+           heap_used(), heap_blocks(), heap_peak(), (unsigned)microlink_esp_get_wake_count(),
            (unsigned)(stack * sizeof(StackType_t)), ml != NULL ? microlink_get_problem(ml) : "");
 }
 
@@ -126,42 +121,6 @@ static void life(int n)
     vTaskDelay(pdMS_TO_TICKS(4000)); /* The idle task frees stacks, lwIP what waited in TIME_WAIT (CONFIG_LWIP_TCP_MSL). */
     printf("lived: %d failed=%d furthest=%d heap_before=%zu heap=%zu blocks_before=%zu blocks=%zu\n", n, failed, worst, before,
            heap_used(), blocks, heap_blocks());
-}
-
-/** A life for each @p from <= n <= @p to in which the n-th allocation fails; the node must get over it, or say why not. */
-static void nth(int from, int to, int step)
-{
-    size_t before = heap_used();
-    int refused = 0, recovered = 0, mute = 0, lost = 0, n;
-    for (n = from; n <= to; n += step) {
-        heap_fail((unsigned)n, 0);
-        init();
-        if (ml == NULL) {
-            refused++;
-            mute += microlink_get_init_error()[0] == 0;
-        } else {
-            microlink_connect(ml);
-            bool up = wait_connected(60);
-            recovered += up;
-            lost += !up;
-            for (int i = 0; i < 30 && heap_failed() == 0; i++) {
-                vTaskDelay(pdMS_TO_TICKS(10)); /* The relay connects after that. */
-            }
-            if (!up) {
-                printf("nth: %d: %s\n", n, microlink_get_problem(ml));
-            }
-        }
-        unsigned failed = heap_failed();
-        heap_fail(0, 0);
-        microlink_deinit(ml);
-        ml = NULL;
-        if (failed == 0) {
-            break;
-        }
-    }
-    vTaskDelay(pdMS_TO_TICKS(4000));
-    printf("nth: up to %d refused=%d recovered=%d mute=%d lost=%d heap_before=%zu heap=%zu\n", n, refused, recovered, mute,
-           lost, before, heap_used());
 }
 
 static void tcp(const char *address, int port, size_t len)
@@ -273,16 +232,13 @@ static void obey(char *line)
         cycle(n);
     } else if (strcmp(word, "life") == 0) {
         life(n);
-    } else if (strcmp(word, "nth") == 0 && c != NULL) {
-        nth(n, atoi(b), atoi(c));
-    } else if (strcmp(word, "fail") == 0) {
-        unsigned failed = heap_failed();
-        heap_fail((unsigned)n, 0);
-        printf("fail: %u failed\n", failed);
-    } else if (strcmp(word, "starve") == 0) {
-        heap_fail(1, 1);
     } else if (strcmp(word, "mark") == 0) {
         heap_mark();
+    } else if (strcmp(word, "peers") == 0) {
+        const microlink_peer_t *list;
+        uint8_t count = 0;
+        (void)microlink_get_peers(ml, &list, &count);
+        printf("peers: count=%u\n", count);
     } else if (strcmp(word, "blocks") == 0) {
         heap_print((size_t)n);
         printf("blocks: end\n");
