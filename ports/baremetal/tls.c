@@ -256,7 +256,12 @@ static bool grow(struct ml_tls_conn *c)
         return false;
     }
     need = (need + 511) / 512 * 512;
-    return resize(ssl, need < MBEDTLS_SSL_IN_BUFFER_LEN ? need : MBEDTLS_SSL_IN_BUFFER_LEN);
+    bool ok = resize(ssl, need < MBEDTLS_SSL_IN_BUFFER_LEN ? need : MBEDTLS_SSL_IN_BUFFER_LEN);
+    if (!ok) {
+        c->reason = ML_CLOSE_NO_MEMORY;
+        snprintf(c->detail, sizeof c->detail, "no memory for a TLS record of %u bytes", (unsigned)need);
+    }
+    return ok;
 }
 
 static void shrink(struct ml_tls_conn *c)
@@ -358,6 +363,11 @@ static enum ml_tls_result translate(struct ml_tls_conn *c, int ret, ml_close_rea
     case MBEDTLS_ERR_PK_ALLOC_FAILED:
         remember(c, ML_CLOSE_NO_MEMORY, "no memory for TLS");
         return ML_TLS_FAILED;
+    case MBEDTLS_ERR_SSL_BAD_INPUT_DATA:
+        if (c->reason == ML_CLOSE_NO_MEMORY) {
+            return ML_TLS_FAILED; /* grow() wrote why */
+        }
+        /* fall through */
     default:
         c->reason = other;
         snprintf(c->detail, sizeof c->detail, "TLS error -0x%04x", (unsigned)-ret);

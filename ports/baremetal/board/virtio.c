@@ -21,8 +21,8 @@
 /** A source that answers later has no entropy at the moment. */
 #define RNG_PATIENCE_US 200000u
 #define DESC_WRITE      2u
-/** A frame is gone in 1.2 ms at 10 Mbit/s; a device that another program emulates waits for its turn. */
-#define TX_PATIENCE_US 200000u
+/** A frame is gone in 1.2 ms at 10 Mbit/s; a device that another program emulates waits for its turn on a busy machine. */
+#define TX_PATIENCE_US 2000000u
 
 enum {
     R_MAGIC = 0x00,
