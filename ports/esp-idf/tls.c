@@ -35,11 +35,10 @@
 
 /** Servers whose session is kept: control and the home relay. */
 #define SESSIONS  2
-#define NAME_CAP  256
 #define META_HEAD "derpkey"
 
 struct session {
-    char host[NAME_CAP]; /**< "" = free. */
+    char *host; /**< NULL = free. */
     mbedtls_ssl_session s;
 };
 
@@ -57,12 +56,13 @@ struct ml_tls_conn {
     int fd;
     mbedtls_ssl_config conf;
     mbedtls_ssl_context ssl;
-    char sni[NAME_CAP], verify_name[NAME_CAP];
+    const char *sni, *verify_name; /**< In `names`. */
     uint8_t pin[32];
     bool has_pin, verify_advisory, no_verify, has_meta;
     ml_derp_key meta;
     ml_close_reason reason;
     char detail[96];
+    char names[];
 };
 
 /* ---- Socket and randomness ---- */
@@ -126,6 +126,17 @@ struct ml_tls *ml_tls_new(const ml_random *random, const char *ca_file, const ch
     return t;
 }
 
+#if CONFIG_MICROLINK_TLS_SESSION_TICKETS
+static void forget_session(struct session *s)
+{
+    if (s != NULL && s->host != NULL) {
+        mbedtls_ssl_session_free(&s->s);
+        free(s->host);
+        s->host = NULL;
+    }
+}
+#endif
+
 void ml_tls_free(struct ml_tls *t)
 {
     if (t == NULL) {
@@ -133,9 +144,7 @@ void ml_tls_free(struct ml_tls *t)
     }
 #if CONFIG_MICROLINK_TLS_SESSION_TICKETS
     for (size_t i = 0; i < SESSIONS; i++) {
-        if (t->session[i].host[0]) {
-            mbedtls_ssl_session_free(&t->session[i].s);
-        }
+        forget_session(&t->session[i]);
     }
 #endif
     mbedtls_x509_crt_free(&t->ca);
@@ -169,19 +178,11 @@ static bool set_roots(struct ml_tls_conn *c)
 static struct session *find_session(struct ml_tls *t, const char *host)
 {
     for (size_t i = 0; i < SESSIONS; i++) {
-        if (t->session[i].host[0] && strcmp(t->session[i].host, host) == 0) {
+        if (t->session[i].host != NULL && strcmp(t->session[i].host, host) == 0) {
             return &t->session[i];
         }
     }
     return NULL;
-}
-
-static void forget_session(struct session *s)
-{
-    if (s != NULL) {
-        mbedtls_ssl_session_free(&s->s);
-        s->host[0] = 0;
-    }
 }
 
 static void keep_session(struct ml_tls_conn *c)
@@ -195,14 +196,13 @@ static void keep_session(struct ml_tls_conn *c)
     if (s == NULL) {
         s = &t->session[t->next_session++ % SESSIONS];
     }
-    if (s->host[0]) {
-        forget_session(s);
-    }
+    forget_session(s);
     mbedtls_ssl_session_init(&s->s);
-    if (mbedtls_ssl_get_session(&c->ssl, &s->s) == 0) {
-        memcpy(s->host, c->sni, sizeof s->host);
-    } else {
+    s->host = strdup(c->sni);
+    if (s->host == NULL || mbedtls_ssl_get_session(&c->ssl, &s->s) != 0) {
         mbedtls_ssl_session_free(&s->s);
+        free(s->host);
+        s->host = NULL;
     }
 }
 
@@ -226,22 +226,16 @@ static void offer_session(struct ml_tls_conn *c)
 }
 #endif
 
-static bool copy_name(char *to, const char *from)
-{
-    size_t n = from != NULL ? strlen(from) : 0;
-    if (n >= NAME_CAP) {
-        return false;
-    }
-    memcpy(to, from != NULL ? from : "", n + 1);
-    return true;
-}
-
 struct ml_tls_conn *ml_tls_connect(struct ml_tls *t, int fd, const struct ml_tls_want *want)
 {
-    struct ml_tls_conn *c = calloc(1, sizeof *c);
+    const char *sni = want->sni != NULL ? want->sni : "", *verify_name = want->verify_name != NULL ? want->verify_name : "";
+    size_t sni_size = strlen(sni) + 1, verify_size = strlen(verify_name) + 1;
+    struct ml_tls_conn *c = calloc(1, sizeof *c + sni_size + verify_size);
     if (c == NULL) {
         return NULL;
     }
+    c->sni = memcpy(c->names, sni, sni_size);
+    c->verify_name = memcpy(c->names + sni_size, verify_name, verify_size);
     c->owner = t;
     c->fd = fd;
     c->reason = ML_CLOSE_TLS_OTHER;
@@ -253,8 +247,7 @@ struct ml_tls_conn *ml_tls_connect(struct ml_tls *t, int fd, const struct ml_tls
     }
     mbedtls_ssl_config_init(&c->conf);
     mbedtls_ssl_init(&c->ssl);
-    bool ok = copy_name(c->sni, want->sni) && copy_name(c->verify_name, want->verify_name) &&
-              mbedtls_ssl_config_defaults(&c->conf, MBEDTLS_SSL_IS_CLIENT, MBEDTLS_SSL_TRANSPORT_STREAM,
+    bool ok = mbedtls_ssl_config_defaults(&c->conf, MBEDTLS_SSL_IS_CLIENT, MBEDTLS_SSL_TRANSPORT_STREAM,
                                           MBEDTLS_SSL_PRESET_DEFAULT) == 0;
     if (ok) {
 #if MBEDTLS_VERSION_MAJOR < 4

@@ -79,7 +79,8 @@ static void status(void)
            (int)microlink_get_state(ml), microlink_vpn_ip_to_str(microlink_get_vpn_ip(ml), ip),
            (unsigned)stats.handshakes_completed, (unsigned)stats.derp_packets_relayed, (unsigned)stats.direct_packets_sent,
            heap_used(), heap_blocks(), heap_peak(), (unsigned)microlink_esp_get_wake_count(),
-           (unsigned)(stack * sizeof(StackType_t)), ml != NULL ? microlink_get_problem(ml) : "");
+           (unsigned)(stack * sizeof(StackType_t)), (size_t)CONFIG_MICROLINK_TASK_STACK * (sizeof(StackType_t) - 1),
+           ml != NULL ? microlink_get_problem(ml) : "");
 }
 
 static void cycle(int n)
