@@ -41,7 +41,12 @@ ml_time ml_backoff(const ml_random *rng, uint32_t failures, ml_time cap)
     if (d > cap) {
         d = cap;
     }
-    d = ml_random_jitter(rng, d);
+    return ml_random_jitter(rng, d);
+}
+
+ml_time ml_backoff_floored(const ml_random *rng, uint32_t failures, ml_time cap)
+{
+    ml_time d = ml_backoff(rng, failures, cap);
     if (failures >= 3 && d < ML_SEC(1) && cap >= ML_SEC(1)) {
         d = ML_SEC(1) + ml_random_below(rng, (uint32_t)ML_MSEC(500)); /* a floor for all, yet not one instant for all */
     }

@@ -35,7 +35,7 @@ void ml_control_problem_set(struct ml_control *c, enum ml_control_problem what, 
 
 ml_time ml_control_backoff(const struct ml_control *c, ml_time now, uint32_t failures)
 {
-    return now + ml_backoff(c->random, failures, ML_CONTROL_BACKOFF_CAP);
+    return now + ml_backoff_floored(c->random, failures, ML_CONTROL_BACKOFF_CAP);
 }
 
 static ml_state work_out_state(const struct ml_control *c)

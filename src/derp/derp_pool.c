@@ -162,9 +162,15 @@ static unsigned slot_failed(struct ml_derp_pool *p, ml_time now, unsigned slot, 
     struct ml_derp_backoff *b = backoff_add(p, region);
     if (s->restart_in != ML_NEVER) {
         b->until = now + s->restart_in; /* announced, so not a failure */
+        b->until_sending = b->until;
     } else {
         b->failures = (uint16_t)(b->failures < UINT16_MAX ? b->failures + 1 : b->failures);
         b->until = now + ml_backoff(p->self.rng, b->failures, ML_DERP_BACKOFF_CAP);
+        b->until_sending = b->until;
+        if (b->failures <= ML_DERP_EAGER_DIALS) {
+            ml_time sooner = now + ml_random_jitter(p->self.rng, ML_DERP_EAGER_WAIT);
+            b->until_sending = sooner < b->until ? sooner : b->until;
+        }
     }
     unsigned lost = slot_release(p, slot, has_open_stream);
     if (region == p->home) {
@@ -247,6 +253,10 @@ ml_drop ml_derp_pool_send_on(struct ml_derp_pool *p, ml_time now, uint16_t regio
     unsigned slot = slot_of(p, region);
     if (slot == NO_SLOT) {
         slot = slot_take(p, now, region);
+    }
+    const struct ml_derp_backoff *b = backoff_find(p, region);
+    if (slot != NO_SLOT && p->slots[slot].state == SLOT_WANT && b && b->until_sending < p->slots[slot].open_at) {
+        p->slots[slot].open_at = b->until_sending;
     }
     return slot == NO_SLOT ? ML_DROP_NO_MEMORY : send_over(p, now, slot, dst, packet, len);
 }

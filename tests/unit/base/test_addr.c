@@ -230,7 +230,10 @@ static void backoff_grows_to_its_cap_with_jitter_and_a_floor(void **state)
     for (byte = 0; byte <= 0xff; byte += 0xff) {
         assert_true(ml_backoff(&rng, 0, ML_SEC(5)) == 0);
         assert_true(ml_backoff(&rng, 1, ML_SEC(5)) >= ML_MSEC(5) && ml_backoff(&rng, 1, ML_SEC(5)) < ML_MSEC(15));
-        assert_true(ml_backoff(&rng, 3, ML_SEC(5)) >= ML_SEC(1) && ml_backoff(&rng, 3, ML_SEC(5)) < ML_MSEC(1500));
+        assert_true(ml_backoff(&rng, 3, ML_SEC(5)) >= ML_MSEC(45) && ml_backoff(&rng, 3, ML_SEC(5)) < ML_MSEC(135));
+        assert_true(ml_backoff_floored(&rng, 2, ML_SEC(5)) < ML_MSEC(60));
+        assert_true(ml_backoff_floored(&rng, 3, ML_SEC(5)) >= ML_SEC(1) &&
+                    ml_backoff_floored(&rng, 3, ML_SEC(5)) < ML_MSEC(1500));
         for (uint32_t n = 30; n != 0; n *= 3) { /* until it wraps past 2^32 */
             ml_time d = ml_backoff(&rng, n, ML_SEC(5));
             assert_true(d >= ML_MSEC(2500) && d <= ML_MSEC(7500));
