@@ -180,6 +180,7 @@ void ml_path_discover(struct ml_path *p, ml_time now, uint16_t slot, bool with_c
         return;
     }
     peer->is_cmm_wanted = true;
+    peer->is_cmm_repeat = false;
     peer->cmm_wanted_at = now;
     if (!p->cfg.no_stun && !ml_endpoints_is_fresh(&p->ep, now)) {
         p->is_stun_wanted = true;
@@ -224,6 +225,7 @@ static void note_send(struct ml_path_peer *peer, ml_time now)
     peer->last_send_at = ml_path_stamp(now);
     if (peer->heartbeat_at == ML_NEVER) {
         peer->heartbeat_at = now + ML_PATH_HEARTBEAT;
+        peer->cmm_repeats = 0;
     }
 }
 
@@ -322,6 +324,7 @@ void ml_path_rebind(struct ml_path *p)
         ml_path_check_end(peer);
         peer->notice = ML_NOTICE_NONE;
         peer->seen4 = 0;
+        peer->cmm_repeats = 0;
         if (peer->heartbeat_at != ML_NEVER) {
             peer->heartbeat_at = 0; /* discovery at once, and a call-me-maybe: the peer still sends to where we were */
         }

@@ -95,6 +95,8 @@ struct ml_path_peer {
     bool is_open, has_shared, is_wireguard_only;
     bool is_cmm_wanted;    /* a call-me-maybe is to be sent after our pings */
     uint8_t check, notice; /* enums in path_internal.h */
+    uint8_t cmm_repeats;   /* of call-me-maybes since there was a path, or since we began to send */
+    bool is_cmm_repeat;    /* the one that is wanted, or was sent last, is one */
     uint16_t home_region;
     uint16_t seen4_port; /* with seen4 */
     uint32_t seen4;      /* IPv4 address at which the peer saw the last ping to best come from; 0 = unknown */

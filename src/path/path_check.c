@@ -22,6 +22,12 @@
 
 /* Between the call-me-maybe that names an old address and the one that does not: the peer handles each in a thread of its own. */
 #define MOVED_WAIT ML_MSEC(60)
+/* A repeat follows REPEAT_FIRST after a call-me-maybe, and a second one REPEAT_NEXT after that: by then also a peer of our own
+ * kind, which takes one round a second, pings again. Four repeats are two rounds of discovery; later rounds have none. */
+#define REPEAT_FIRST ML_MSEC(500)
+#define REPEAT_NEXT  ML_MSEC(700)
+#define REPEATS_EACH 2
+#define REPEATS_MAX  4
 
 static void await(struct ml_path_peer *peer, ml_time now, enum ml_path_check state)
 {
@@ -80,6 +86,28 @@ static void failed(struct ml_path *p, ml_time now, uint16_t slot)
     doubt_own(p, peer, now);
 }
 
+void ml_path_cmm_await(struct ml_path_peer *peer, ml_time now)
+{
+    bool is_last = peer->is_cmm_repeat && peer->cmm_repeats % REPEATS_EACH == 0;
+    if (is_last || peer->check != ML_CHECK_NONE || peer->cmm_repeats >= REPEATS_MAX || ml_path_is_trusted(peer, now)) {
+        return;
+    }
+    peer->check = ML_CHECK_CALLED;
+    peer->check_until = now + (peer->is_cmm_repeat ? REPEAT_NEXT : REPEAT_FIRST);
+}
+
+/* One lost packet of the exchange - ping, pong or the peer's ping - would cost the 5 s until the next round. Candidates are
+ * not pinged before that, except when the peer calls; so the peer is asked to ping once more, and is pinged back (path_disco.c). */
+static void call_again(struct ml_path_peer *peer, ml_time now)
+{
+    bool is_sending = peer->last_send_at != 0 && now - peer->last_send_at <= REPEAT_FIRST + REPEAT_NEXT;
+    if (!ml_path_is_trusted(peer, now) && is_sending && now - peer->cmm_wanted_at < ML_PATH_PING_INTERVAL) {
+        peer->cmm_repeats++;
+        peer->is_cmm_repeat = true;
+        peer->is_cmm_wanted = true;
+    }
+}
+
 void ml_path_check_on_time(struct ml_path *p, ml_time now, uint16_t slot)
 {
     struct ml_path_peer *peer = &p->peers[slot];
@@ -97,6 +125,9 @@ void ml_path_check_on_time(struct ml_path *p, ml_time now, uint16_t slot)
     case ML_CHECK_ASKED_AGAIN:
         failed(p, now, slot);
         return;
+    case ML_CHECK_CALLED:
+        call_again(peer, now);
+        break;
     case ML_CHECK_MOVED:
         peer->notice = can_call(p, peer) ? ML_NOTICE_LEAVE : ML_NOTICE_NONE;
         break;

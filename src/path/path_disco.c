@@ -8,6 +8,8 @@
 
 /* Rounds of pings that received call-me-maybes may cause, per peer (4.4). */
 #define CMM_ROUND_INTERVAL ML_SEC(1)
+/* Between two pings to one address that pings of the peer cause after we called it again. */
+#define CALLED_PING_INTERVAL ML_MSEC(400)
 /* We do not probe the MTU: every path counts with the size every path carries (tstun.SafeWireMTU). */
 #define WIRE_MTU 1280
 
@@ -83,7 +85,8 @@ static void handle_derp_ping(struct ml_path *p, const struct ml_path_in *in, enu
 
 /* A ping from a peer that we send to while there is no direct path we trust: what it came through is open now, so ping back at
  * once. Our own ping of a moment ago may have been lost on the way that has only now been opened; that is why the first ping
- * heard from an address in 5 s lifts the limit of discovery (path.h). */
+ * heard from an address in 5 s lifts the limit of discovery (path.h). So do the pings that follow our repeated call-me-maybe:
+ * then one of the two is known to have been lost. */
 static void ping_back(struct ml_path *p, ml_time now, uint16_t slot, struct ml_path_candidate *c, uint32_t heard_tick)
 {
     struct ml_path_peer *peer = &p->peers[slot];
@@ -91,7 +94,10 @@ static void ping_back(struct ml_path *p, ml_time now, uint16_t slot, struct ml_p
     bool is_active = peer->last_send_at != 0 && now - peer->last_send_at <= ML_PATH_SESSION_ACTIVE;
     bool is_news = heard_tick == 0 || ml_path_tick_passed(heard_tick, tick, ML_PATH_PING_INTERVAL);
     bool is_due = c->pinged_tick == 0 || ml_path_tick_passed(c->pinged_tick, tick, ML_PATH_PING_INTERVAL);
-    if (is_active && (is_news || is_due) && !ml_path_is_trusted(peer, now) && ml_path_family_usable(p, &c->addr.ip)) {
+    bool is_called = peer->is_cmm_repeat && now - peer->cmm_wanted_at < ML_PATH_PING_INTERVAL &&
+                     (c->pinged_tick == 0 || ml_path_tick_passed(c->pinged_tick, tick, CALLED_PING_INTERVAL));
+    if (is_active && (is_news || is_due || is_called) && !ml_path_is_trusted(peer, now) &&
+        ml_path_family_usable(p, &c->addr.ip)) {
         ml_path_ping_candidate(p, now, slot, c);
     }
 }
@@ -164,6 +170,7 @@ static void credit(struct ml_path_peer *peer, ml_time now, const ml_addr *to, ml
         peer->latency_us = (uint32_t)latency; /* at most the 5 s a ping is waited for */
         peer->trust_until = now + ML_PATH_TRUST;
         ml_path_note_heard(peer, now);
+        peer->cmm_repeats = 0;
     }
 }
 

@@ -24,6 +24,7 @@ enum ml_path_check {
     ML_CHECK_NONE,
     ML_CHECK_ASKED,       /* a ping to the best path is on its way */
     ML_CHECK_ASKED_AGAIN, /* and a second one */
+    ML_CHECK_CALLED,      /* no path, and our call-me-maybe went out: it is repeated unless there is one soon */
     ML_CHECK_MOVED        /* the path works, but the peer sends to an address that is no longer ours */
 };
 /* ml_path_peer.notice: a call-me-maybe that goes out at once, whatever is fresh */
@@ -84,6 +85,8 @@ void ml_path_note_seen(struct ml_path *p, ml_time now, struct ml_path_peer *peer
 void ml_path_cmm_write(const struct ml_path *p, ml_time now, const struct ml_path_peer *peer, struct ml_disco_msg *m);
 /* It was sent, or cannot be: not wanted any more. */
 void ml_path_cmm_done(struct ml_path_peer *peer);
+/* The call-me-maybe of discovery was sent: repeat it if no path comes of it and there are repeats left. */
+void ml_path_cmm_await(struct ml_path_peer *peer, ml_time now);
 
 /* path.c */
 /* Ping the best path. False: there is none, or no room. */

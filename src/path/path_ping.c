@@ -266,8 +266,12 @@ static size_t send_cmm(struct ml_path *p, ml_time now, struct ml_disco_msg *m, u
         if (n == 0 && is_put_off(p)) {
             return 0;
         }
+        bool is_discovery = peer->notice == ML_NOTICE_NONE;
         ml_path_cmm_done(peer);
         if (n > 0) {
+            if (is_discovery) {
+                ml_path_cmm_await(peer, now);
+            }
             dst->derp_region = peer->home_region;
             dst->node = peer->node;
             return n;

@@ -300,6 +300,9 @@ static void a_call_me_maybe_has_a_trusted_path_checked_and_withdraws_what_it_lea
     assert_false(ml_addr_is_set(&r.udp));
 }
 
+/* Call-me-maybes that are sent again before the next round is due, from the first packet to a path at the most. */
+#define REPEATS 4
+
 static void call_me_maybes_of_the_peer_do_not_put_off_our_own(void **state)
 {
     (void)state;
@@ -319,7 +322,65 @@ static void call_me_maybes_of_the_peer_do_not_put_off_our_own(void **state)
         drain(&w);
         ours += count_type(&w, ML_DISCO_CALL_ME_MAYBE);
     }
-    assert_in_range(ours, 4, 7);
+    assert_in_range(ours, 4 + REPEATS, 7 + REPEATS); /* the repeats are those of the first rounds */
+}
+
+/* Sends every 100 ms for `length`, nothing answers; the instants of our call-me-maybes, and how many there were. */
+static size_t calls_while_sending(ml_time length, ml_time at[], size_t cap, size_t *pings)
+{
+    size_t n = 0;
+    for (ml_time end = w.now + length; w.now < end; advance(&w, ML_MSEC(100))) {
+        fresh_endpoints(&w);
+        route();
+        drain(&w);
+        *pings += count_type(&w, ML_DISCO_PING);
+        if (count_type(&w, ML_DISCO_CALL_ME_MAYBE)) {
+            assert_true(n < cap);
+            at[n++] = w.now;
+        }
+    }
+    return n;
+}
+
+static void an_unanswered_call_me_maybe_is_repeated_twice_in_the_first_two_rounds(void **state)
+{
+    (void)state;
+    ml_time at[20], start = w.now;
+    size_t pings = 0;
+    size_t n = calls_while_sending(ML_SEC(5), at, 20, &pings);
+    assert_int_equal(n, 3);
+    assert_int_equal(pings, 1); /* candidates are not pinged for it */
+    assert_true(at[1] - at[0] >= ML_MSEC(500) && at[1] - at[0] <= ML_MSEC(600));
+    assert_true(at[2] - at[1] >= ML_MSEC(700) && at[2] - at[1] <= ML_MSEC(800));
+    n += calls_while_sending(ML_SEC(55), at, 20, &pings);
+    assert_in_range(n, 10 + REPEATS, 13 + REPEATS);
+    assert_true(w.now >= start + ML_SEC(60));
+}
+
+static void a_call_me_maybe_is_not_repeated_once_there_is_a_path_or_nothing_is_sent(void **state)
+{
+    (void)state;
+    route();
+    drain(&w);
+    const struct sent ping = *find_ping_to(&w, EP);
+    assert_int_equal(count_type(&w, ML_DISCO_CALL_ME_MAYBE), 1);
+    advance(&w, ML_MSEC(100));
+    answer(&w, &ping, EP);
+    for (int i = 0; i < 20; i++) {
+        advance(&w, ML_MSEC(100));
+        drain(&w);
+        assert_int_equal(count_type(&w, ML_DISCO_CALL_ME_MAYBE), 0);
+    }
+    setup(NULL);
+    route(); /* one packet, then none */
+    drain(&w);
+    size_t calls = 0;
+    for (int i = 0; i < 25; i++) {
+        advance(&w, ML_MSEC(100));
+        drain(&w);
+        calls += count_type(&w, ML_DISCO_CALL_ME_MAYBE);
+    }
+    assert_in_range(calls, 1, 2);
 }
 
 static void D29_active_peers_are_pinged_every_3_s_until_45_s_after_the_last_send(void **state)
@@ -717,6 +778,8 @@ int main(void)
         cmocka_unit_test_setup(a_call_me_maybe_that_takes_our_path_away_has_all_pinged_at_once, setup),
         cmocka_unit_test_setup(a_call_me_maybe_has_a_trusted_path_checked_and_withdraws_what_it_leaves_out, setup),
         cmocka_unit_test_setup(call_me_maybes_of_the_peer_do_not_put_off_our_own, setup),
+        cmocka_unit_test_setup(an_unanswered_call_me_maybe_is_repeated_twice_in_the_first_two_rounds, setup),
+        cmocka_unit_test_setup(a_call_me_maybe_is_not_repeated_once_there_is_a_path_or_nothing_is_sent, setup),
         cmocka_unit_test_setup(D29_active_peers_are_pinged_every_3_s_until_45_s_after_the_last_send, setup),
         cmocka_unit_test_setup(D30_a_candidate_is_not_discovery_pinged_more_often_than_every_5_s, setup),
         cmocka_unit_test_setup(D31_call_me_maybe_follows_a_ping_over_the_home_with_fresh_endpoints, setup),

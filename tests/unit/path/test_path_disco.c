@@ -222,6 +222,28 @@ static void a_peers_call_me_maybes_do_not_keep_ours_from_going_out(void **state)
     assert_in_range(sent[1], 3, 4);
 }
 
+static void after_a_repeated_call_me_maybe_a_known_address_is_pinged_back_again(void **state)
+{
+    (void)state;
+    struct ml_path_route r;
+    struct ml_disco_msg m = {.type = ML_DISCO_PING, .node_key = w.r[0].node};
+    size_t back[2] = {0, 0};
+    for (int i = 0; i < 48; i++) { /* the peer pings every 100 ms; our pings and its pongs are lost */
+        fresh_endpoints(&w);
+        ml_path_route(&w.p, w.now, 0, &r);
+        drain(&w);
+        back[i >= 5] += count_type(&w, ML_DISCO_PING);
+        m.tx[0]++;
+        deliver(&w, &w.r[0], EP, 0, NULL, &m);
+        drain(&w);
+        back[i >= 5] += find_ping_to(&w, EP) != NULL;
+        w.now += ML_MSEC(100);
+        ml_path_on_time(&w.p, w.now);
+    }
+    assert_int_equal(back[0], 2); /* ours, and one for the first of the peer's */
+    assert_in_range(back[1], 7, 11);
+}
+
 static void a_call_me_maybe_asks_for_a_slot_and_works_when_one_is_opened(void **state)
 {
     (void)state;
@@ -435,6 +457,7 @@ int main(void)
         cmocka_unit_test_setup(each_call_me_maybe_replaces_the_list_of_the_one_before, setup),
         cmocka_unit_test_setup(call_me_maybes_cause_one_round_a_second, setup),
         cmocka_unit_test_setup(a_peers_call_me_maybes_do_not_keep_ours_from_going_out, setup),
+        cmocka_unit_test_setup(after_a_repeated_call_me_maybe_a_known_address_is_pinged_back_again, setup),
         cmocka_unit_test_setup(a_call_me_maybe_asks_for_a_slot_and_works_when_one_is_opened, setup),
         cmocka_unit_test_setup(D26_unknown_types_and_versions_change_nothing, setup),
         cmocka_unit_test_setup(two_peers_with_one_disco_key_both_learn_the_address, setup),
