@@ -1,5 +1,6 @@
 /*
  * An echo server on the board's tailnet address, over lwIP's raw TCP: something for peers to talk to.
+ * A few connections at a time: the oldest makes room for a new one, and one whose peer is gone ends within a minute.
  *
  * SPDX-License-Identifier: MIT
  */

@@ -159,3 +159,28 @@ func TestBoardSoak(t *testing.T) {
 	}
 	reportBoard(t, board, "soak")
 }
+
+// Frames that are lost, arrive twice, and overtake each other, one in ten of each: the board joins, answers and echoes.
+func TestBoardOnABadLink(t *testing.T) {
+	lab := harness.New(t, harness.Options{})
+	official := lab.Host("ts").Tailscaled(t, harness.NodeOptions{AuthKey: lab.Headscale.AuthKey(t)})
+	official.WaitRunning(t, 30*time.Second)
+	link := &harness.Link{Delay: 5 * time.Millisecond, Jitter: 3 * time.Millisecond, Loss: 0.1, Reorder: 0.1, Duplicate: 0.1, Seed: 2}
+	board := lab.Board(t, "board", harness.BoardOptions{Link: link})
+	ip := board.WaitRunning(t, 0, 90*time.Second)
+	official.WaitPeer(t, "board", 20*time.Second)
+	answered := 0
+	for range 20 {
+		if _, _, err := official.Ping("-c", "1", "--timeout", "2s", "--tsmp", ip); err == nil {
+			answered++
+		}
+	}
+	t.Logf("%s: %d of 20 pings answered", link, answered)
+	if answered < 12 { // each way loses one in ten, and a handshake may be among the lost
+		t.Errorf("%d of 20 pings answered", answered)
+	}
+	harness.Eventually(t, 120*time.Second, "an echo of 4 KB comes back", func() error { return soakEcho(official, ip, 4<<10) })
+	if lines := board.Proc.LinesMatching(0, "microlink on a board|panic|trap"); len(lines) != 1 {
+		t.Errorf("it started anew: %v", lines)
+	}
+}

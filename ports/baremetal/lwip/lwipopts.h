@@ -51,6 +51,7 @@
 #define MEMP_NUM_TCP_SEG               32
 #define MEMP_NUM_TCP_PCB               8
 #define TCP_QUEUE_OOSEQ                0
+#define LWIP_TCP_KEEPALIVE             1
 #define TCP_MSL                        5000UL
 #define LWIP_DISABLE_TCP_SANITY_CHECKS 1
 

@@ -19,7 +19,7 @@ void (*host_frame_out)(const uint8_t *frame, size_t len);
 static uint8_t ring[RING][BOARD_ETH_MAX], tx[BOARD_ETH_MAX];
 static size_t ring_len[RING];
 static unsigned ring_first, ring_count;
-static uint64_t random_state = 42;
+uint64_t host_random_state = 42;
 
 void ml_board_panic(const char *why)
 {
@@ -64,8 +64,8 @@ bool board_random(uint8_t *buf, size_t len)
         return false;
     }
     for (size_t i = 0; i < len; i++) {
-        random_state = random_state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-        buf[i] = (uint8_t)(random_state >> 56);
+        host_random_state = host_random_state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        buf[i] = (uint8_t)(host_random_state >> 56);
     }
     return true;
 }

@@ -23,6 +23,7 @@ extern uint64_t host_now;           /* microseconds */
 extern uint64_t host_unix_ms;       /* the clock at host_now 0 */
 extern uint64_t host_entropy_at;    /* there is none before this time; */
 extern unsigned host_entropy_asked; /* requests that came before, */
+extern uint64_t host_random_state;  /* another one for each life */
 extern uint64_t host_slept_to;      /* and where the waiting led to */
 extern char host_config[1024];
 extern const uint8_t *host_roots;
