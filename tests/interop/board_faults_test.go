@@ -26,7 +26,7 @@ func soakTime() time.Duration {
 	if m, err := strconv.Atoi(os.Getenv("BOARD_SOAK_MINUTES")); err == nil {
 		return time.Duration(m) * time.Minute
 	}
-	return 75 * time.Second
+	return 45 * time.Second
 }
 
 // soakEcho is one connection to the board's echo server; false: it did not come back whole.
@@ -56,6 +56,7 @@ var soakClock = []string{"-icount", "shift=3"}
 
 // Traffic, lost frames, and servers that restart: nothing grows, nothing leaks, and the loop never stands still.
 func TestBoardSoak(t *testing.T) {
+	t.Parallel()
 	t.Parallel()
 	lab := harness.New(t, harness.Options{ControlTLS: true})
 	official := lab.Host("ts").Tailscaled(t, harness.NodeOptions{AuthKey: lab.Headscale.AuthKey(t)})
@@ -162,6 +163,7 @@ func TestBoardSoak(t *testing.T) {
 
 // Frames that are lost, arrive twice, and overtake each other, one in ten of each: the board joins, answers and echoes.
 func TestBoardOnABadLink(t *testing.T) {
+	t.Parallel()
 	lab := harness.New(t, harness.Options{})
 	official := lab.Host("ts").Tailscaled(t, harness.NodeOptions{AuthKey: lab.Headscale.AuthKey(t)})
 	official.WaitRunning(t, 30*time.Second)
