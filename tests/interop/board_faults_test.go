@@ -57,7 +57,6 @@ var soakClock = []string{"-icount", "shift=3"}
 // Traffic, lost frames, and servers that restart: nothing grows, nothing leaks, and the loop never stands still.
 func TestBoardSoak(t *testing.T) {
 	t.Parallel()
-	t.Parallel()
 	lab := harness.New(t, harness.Options{ControlTLS: true})
 	official := lab.Host("ts").Tailscaled(t, harness.NodeOptions{AuthKey: lab.Headscale.AuthKey(t)})
 	official.WaitRunning(t, 30*time.Second)
