@@ -15,7 +15,7 @@ GO_VERSION=1.26.6
 
 build=(build-essential cmake ninja-build pkg-config python3 libsodium-dev libssl-dev libmbedtls-dev libnghttp2-dev libcmocka-dev)
 demo=(ca-certificates procps)
-checks=(clang clang-format clang-tidy valgrind git iproute2 nftables iputils-ping faketime
+checks=(clang libclang-rt-14-dev clang-format clang-tidy valgrind git iproute2 nftables iputils-ping faketime
         gcc-riscv64-unknown-elf picolibc-riscv64-unknown-elf qemu-system-misc
         gcc-arm-none-eabi picolibc-arm-none-eabi
         qemu-user binutils-powerpc-linux-gnu libc6-dev-powerpc-cross libgcc-12-dev-powerpc-cross)
