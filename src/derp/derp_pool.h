@@ -12,7 +12,7 @@
  *   ours for longest goes, if that is at least ML_DERP_EVICT_IDLE; otherwise the packet is dropped (ML_DROP_NO_MEMORY).
  * - A region that failed n times in a row is left alone for ml_backoff(n, 5 s); a login resets it. A server that announced a
  *   restart is tried again when it said.
- * - A packet for a region that is left alone brings its next dial forward, to 125 to 375 ms after the failure, for as long as
+ * - A packet for a region that is left alone brings its next dial forward, to 50 to 150 ms after the failure, for as long as
  *   no more than ML_DERP_EAGER_DIALS failed in a row (about 2 s): a relay that restarts is found soon by who needs it, and
  *   one that stays away sees no more of a fleet than the back-off allows. (The official client dials for every packet.)
  * - A learned route goes when the server says the peer is gone, when its connection ends, or when the table is full and it is
@@ -30,8 +30,8 @@
 #define ML_DERP_SLOTS_MAX   8
 #define ML_DERP_BACKOFFS    8 /**< Regions whose failures are remembered; beyond, the one due first is forgotten. */
 #define ML_DERP_BACKOFF_CAP ML_SEC(5)
-#define ML_DERP_EAGER_DIALS 10 /**< Failures in a row up to which a packet brings the next dial forward. */
-#define ML_DERP_EAGER_WAIT  ML_MSEC(250)
+#define ML_DERP_EAGER_DIALS 20 /**< Failures in a row up to which a packet brings the next dial forward. */
+#define ML_DERP_EAGER_WAIT  ML_MSEC(100)
 #define ML_DERP_IDLE_MIN    ML_SEC(60)
 #define ML_DERP_IDLE_SPREAD ML_SEC(15)
 #define ML_DERP_EVICT_IDLE  ML_SEC(5)

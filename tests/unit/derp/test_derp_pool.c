@@ -283,7 +283,7 @@ static void a_packet_brings_the_next_dial_of_a_lost_relay_forward_but_not_for_ev
             if (n > ML_DERP_EAGER_DIALS) {
                 assert_true(wait == alone);
             } else if (n > 8) { /* alone 320 ms at the least */
-                assert_true(wait >= ML_MSEC(125) && wait < ML_MSEC(375));
+                assert_true(wait >= ML_DERP_EAGER_WAIT / 2 && wait < ML_DERP_EAGER_WAIT * 3 / 2);
                 shortest = wait < shortest ? wait : shortest;
                 longest = wait > longest ? wait : longest;
             }
@@ -291,7 +291,7 @@ static void a_packet_brings_the_next_dial_of_a_lost_relay_forward_but_not_for_ev
             now += wait;
         }
     }
-    assert_true(longest - shortest > ML_MSEC(150));
+    assert_true(longest - shortest > ML_DERP_EAGER_WAIT * 3 / 5);
 }
 
 static void an_announced_restart_is_not_cut_short_by_a_packet(void **state)
@@ -318,7 +318,7 @@ static void failures_of_a_region_are_remembered_without_a_slot(void **state)
     }
     ml_derp_pool_send(&p, ML_SEC(40) + 1, &alice, 9, packet, sizeof packet);
     assert_int_equal(wants(ML_SEC(40) + 1, &slot), 0);
-    assert_true(ml_derp_pool_deadline(&p) >= ML_SEC(40) + ML_MSEC(125)); /* a first failure is 15 ms at the most */
+    assert_true(ml_derp_pool_deadline(&p) >= ML_SEC(40) + ML_DERP_EAGER_WAIT / 2); /* a first failure is 15 ms at the most */
     /* regions beyond the table only forget the one due first */
     for (uint16_t r = 100; r < 120; r++) {
         ml_derp_pool_reset(&p, ML_SEC(50));
