@@ -23,7 +23,7 @@
 #define SIM_REGIONS  2
 #define SIM_STREAMS  128
 #define SIM_TRAFFICS 256
-#define SIM_SEQ_MAX  (1U << 19)
+#define SIM_SEQ_STEP (1U << 19) /* the memory of delivered packets grows by so many */
 #define SIM_CAPTURES 16
 #define SIM_PORT     41641
 
@@ -159,14 +159,15 @@ struct sim_traffic {
     bool is_used, is_on;
     unsigned from, to;
     ml_time period, next_at;
-    uint32_t seq;     /* of the next */
-    uint32_t seq_lo;  /* first since sim_traffic_mark() */
-    uint32_t got;     /* of those */
-    uint32_t dups;    /* ever */
-    ml_time last_at;  /* newest delivery, or the mark */
-    ml_time max_gap;  /* since the mark */
-    ml_time first_at; /* first delivery since the mark; 0 = none */
-    uint8_t *seen;    /* bit per number */
+    uint32_t seq;      /* of the next */
+    uint32_t seq_lo;   /* first since sim_traffic_mark() */
+    uint32_t got;      /* of those */
+    uint32_t dups;     /* ever */
+    ml_time last_at;   /* newest delivery, or the mark */
+    ml_time max_gap;   /* since the mark */
+    ml_time first_at;  /* first delivery since the mark; 0 = none */
+    uint8_t *seen;     /* bit per number */
+    uint32_t seen_cap; /* packets it has room for */
 };
 
 struct sim {

@@ -485,10 +485,7 @@ unsigned sim_traffic_start(struct sim *w, unsigned from, unsigned to, ml_time pe
     }
     struct sim_traffic *f = &w->traffic[t];
     if (!f->is_used) {
-        *f = (struct sim_traffic){.is_used = true, .from = from, .to = to, .seen = calloc(SIM_SEQ_MAX / 8, 1)};
-        if (!f->seen) {
-            abort();
-        }
+        *f = (struct sim_traffic){.is_used = true, .from = from, .to = to};
     }
     f->is_on = true;
     f->period = period;
@@ -524,15 +521,31 @@ ml_time sim_traffic_gap(const struct sim *w, unsigned t)
     return open > f->max_gap ? open : f->max_gap;
 }
 
+/* Room to remember one more packet as delivered, however long the run. */
+static void make_room(struct sim_traffic *f)
+{
+    if (f->seq < f->seen_cap) {
+        return;
+    }
+    uint8_t *grown = realloc(f->seen, (f->seen_cap + SIM_SEQ_STEP) / 8);
+    if (!grown) {
+        abort();
+    }
+    memset(grown + f->seen_cap / 8, 0, SIM_SEQ_STEP / 8);
+    f->seen = grown;
+    f->seen_cap += SIM_SEQ_STEP;
+}
+
 static void traffic_send(struct sim *w, unsigned t)
 {
     struct sim_traffic *f = &w->traffic[t];
     struct sim_node *n = &w->n[f->from];
     uint8_t data[48] = {0}, pkt[UDP_HEAD + sizeof data];
     f->next_at += f->period;
-    if (n->is_suspended || f->seq == SIM_SEQ_MAX) {
+    if (n->is_suspended) {
         return;
     }
+    make_room(f);
     ml_put_be32(data, MAGIC);
     ml_put_be32(data + 4, t);
     ml_put_be32(data + 8, f->seq++);
