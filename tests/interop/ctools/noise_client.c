@@ -89,7 +89,8 @@ int main(int argc, char **argv)
                 return 1;
             }
             if (r == ML_NOISE_IK_BAD_AUTH || r == ML_NOISE_IK_BAD_FRAME) {
-                fprintf(stderr, "handshake failed: %d\n", (int)r);
+                fprintf(stderr, "handshake failed: %s\n",
+                        r == ML_NOISE_IK_BAD_AUTH ? "it does not authenticate" : "it is no response");
                 return 1;
             }
             if (r == ML_NOISE_IK_MORE) {
