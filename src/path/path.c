@@ -158,6 +158,18 @@ static bool is_cmm_due(const struct ml_path *p, const struct ml_path_peer *peer,
     return has_pinged_now || (has_pinged_lately && now - peer->cmm_wanted_at >= ML_PATH_PING_INTERVAL);
 }
 
+/* A call-me-maybe follows the pings that are queued or were sent, with fresh endpoints. */
+static void call(struct ml_path *p, struct ml_path_peer *peer, ml_time now)
+{
+    peer->is_cmm_wanted = true;
+    peer->is_cmm_repeat = false;
+    peer->is_called = false;
+    peer->cmm_wanted_at = now;
+    if (!p->cfg.no_stun && !ml_endpoints_is_fresh(&p->ep, now)) {
+        p->is_stun_wanted = true;
+    }
+}
+
 void ml_path_discover(struct ml_path *p, ml_time now, uint16_t slot, bool with_cmm)
 {
     struct ml_path_peer *peer = &p->peers[slot];
@@ -179,12 +191,7 @@ void ml_path_discover(struct ml_path *p, ml_time now, uint16_t slot, bool with_c
     if (!with_cmm || !is_cmm_due(p, peer, now, has_pinged_now, has_pinged_lately)) {
         return;
     }
-    peer->is_cmm_wanted = true;
-    peer->is_cmm_repeat = false;
-    peer->cmm_wanted_at = now;
-    if (!p->cfg.no_stun && !ml_endpoints_is_fresh(&p->ep, now)) {
-        p->is_stun_wanted = true;
-    }
+    call(p, peer, now);
 }
 
 static bool wants_full_ping(const struct ml_path_peer *peer, ml_time now)
@@ -256,6 +263,18 @@ static void check_best(struct ml_path *p, ml_time now, uint16_t slot)
     }
 }
 
+/* We send on a path that works for us, to a peer that called for one and whose pings were not heard: it has none. */
+static void call_back(struct ml_path *p, struct ml_path_peer *peer, ml_time now)
+{
+    if (!peer->is_called) {
+        return;
+    }
+    peer->is_called = false;
+    if (now - peer->cmm_round_at < ML_PATH_PING_INTERVAL && is_cmm_due(p, peer, now, true, true)) {
+        call(p, peer, now);
+    }
+}
+
 bool ml_path_route(struct ml_path *p, ml_time now, uint16_t slot, struct ml_path_route *out)
 {
     struct ml_path_peer *peer = &p->peers[slot];
@@ -271,6 +290,7 @@ bool ml_path_route(struct ml_path *p, ml_time now, uint16_t slot, struct ml_path
         out->derp_region = p->cfg.no_derp ? 0 : peer->home_region;
         ml_path_discover(p, now, slot, true);
     } else {
+        call_back(p, peer, now);
         check_best(p, now, slot);
     }
     note_send(peer, now);

@@ -14,6 +14,8 @@
  *                the wait; without an answer in 0.5 s and two round trips it is not trusted any more, and the peer is told by
  *                call-me-maybes to leave it too (path_check.c). A call-me-maybe of the peer, who so looks for a path, begins such
  *                a check as well. (The official client does nothing of it, and is silent for up to 6.5 s.)
+ *   call back    a call-me-maybe of a peer whose pings do not come through is answered by one of ours as soon as we send
+ *                to it, trusted path or not: ours may work one way only. (The official client calls when it has no path.)
  *   ping         5 s to be answered; a best path that is no longer trusted falls when its ping times out
  *   discovery    a candidate is pinged every 5 s at most, call-me-maybe excepted, and the first ping heard from it in 5 s
  *   ping back    a ping from a peer that we are sending to, while no direct path to it is trusted, is answered by a ping of
@@ -97,6 +99,7 @@ struct ml_path_peer {
     uint8_t check, notice; /* enums in path_internal.h */
     uint8_t cmm_repeats;   /* of call-me-maybes since there was a path, or since we began to send */
     bool is_cmm_repeat;    /* the one that is wanted, or was sent last, is one */
+    bool is_called;        /* the peer called, and none of its pings came through: call it with the next packet we send */
     uint16_t home_region;
     uint16_t seen4_port; /* with seen4 */
     uint32_t seen4;      /* IPv4 address at which the peer saw the last ping to best come from; 0 = unknown */

@@ -125,6 +125,7 @@ static bool note_udp_ping(struct ml_path *p, ml_time now, const struct ml_path_i
             continue;
         }
         c->heard_tx = mark;
+        peer->is_called = false;
         ping_back(p, now, i, c, heard_tick);
     }
     if (*slot == ML_PATH_NO_SLOT) {
@@ -208,6 +209,17 @@ static uint16_t handle_pong(struct ml_path *p, ml_time now, const struct ml_path
 
 /* ---- Call-me-maybe ---- */
 
+/* The peer's pings come through: one was heard just now. */
+static bool is_pinged(const struct ml_path_peer *peer, ml_time now)
+{
+    bool is_heard = false;
+    for (size_t i = 0; i < ML_PATH_CANDIDATES; i++) {
+        const struct ml_path_candidate *c = &peer->cand[i];
+        is_heard |= c->from && c->heard_tick && !ml_path_tick_passed(c->heard_tick, ml_path_tick(now), CMM_ROUND_INTERVAL);
+    }
+    return is_heard;
+}
+
 static uint16_t handle_cmm(struct ml_path *p, ml_time now, const struct ml_path_in *in, enum ml_drop *drop)
 {
     if (in->derp_region == 0) {
@@ -236,7 +248,13 @@ static uint16_t handle_cmm(struct ml_path *p, ml_time now, const struct ml_path_
         return slot;
     }
     if (!peer->is_cmm_wanted && (peer->cmm_round_at == 0 || now - peer->cmm_round_at >= 2 * ML_PATH_PING_INTERVAL)) {
-        peer->cmm_wanted_at = now; /* the first of a series: its pings should do, so ours waits as if one had just gone out */
+        /* The first of a series. When the peer's pings arrive they do, and ours waits as if one had just gone out. Else our
+         * router dropped them: the pings below make it take them, but an official peer repeats its own only when called. */
+        if (is_pinged(peer, now)) {
+            peer->cmm_wanted_at = now;
+        } else {
+            peer->is_called = true;
+        }
     }
     peer->cmm_round_at = ml_path_stamp(now);
     /* The peer looks for a path; so what we believe of ours may be old news. The pings below tell. */

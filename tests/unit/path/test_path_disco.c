@@ -211,6 +211,8 @@ static void a_peers_call_me_maybes_do_not_keep_ours_from_going_out(void **state)
     for (int i = 0; i < 120; i++) {
         fresh_endpoints(&w);
         if (i % 24 == 0) {
+            ping_us(&w, 1, eps[0], (uint8_t)(i + 1)); /* its pings come through, our pongs do not */
+            drain(&w);
             deliver(&w, &w.r[1], NULL, 7, &w.r[1].node, &m);
         }
         ml_path_route(&w.p, w.now, 1, &r);
@@ -220,6 +222,38 @@ static void a_peers_call_me_maybes_do_not_keep_ours_from_going_out(void **state)
     }
     assert_int_equal(sent[0], 0); /* not as an answer to the first */
     assert_in_range(sent[1], 3, 4);
+}
+
+/* The peer calls; its own pings were dropped by our router. Ours go out, and are answered: now our router would take its pings, but
+ * an official peer sends them again only when it is called. */
+static void a_peer_whose_pings_do_not_come_through_is_called_with_the_next_packet(void **state)
+{
+    (void)state;
+    const char *eps[] = {"203.0.113.80:80"};
+    struct ml_disco_msg m = cmm_of(eps, 1);
+    struct ml_path_route r;
+    for (int is_trusted = 0; is_trusted < 2; is_trusted++) {
+        w.now += ML_SEC(60);
+        open_slot(&w, 1, 7, NULL, 0);
+        fresh_endpoints(&w);
+        deliver(&w, &w.r[1], NULL, 7, &w.r[1].node, &m);
+        drain(&w);
+        assert_int_equal(count_type(&w, ML_DISCO_CALL_ME_MAYBE), 0); /* D23 */
+        if (is_trusted) {
+            struct sent ping = *find_ping_to(&w, eps[0]);
+            w.now += ML_MSEC(10);
+            answer(&w, &ping, eps[0]);
+        }
+        size_t sent = 0;
+        for (int i = 0; i < 40; i++) {
+            assert_true(ml_path_route(&w.p, w.now, 1, &r));
+            assert_true(ml_addr_is_set(&r.udp) == (is_trusted == 1));
+            drain(&w);
+            sent += count_type(&w, ML_DISCO_CALL_ME_MAYBE);
+            assert_int_equal(sent, 1); /* with the first packet */
+            w.now += ML_MSEC(10);
+        }
+    }
 }
 
 static void after_a_repeated_call_me_maybe_a_known_address_is_pinged_back_again(void **state)
@@ -457,6 +491,7 @@ int main(void)
         cmocka_unit_test_setup(each_call_me_maybe_replaces_the_list_of_the_one_before, setup),
         cmocka_unit_test_setup(call_me_maybes_cause_one_round_a_second, setup),
         cmocka_unit_test_setup(a_peers_call_me_maybes_do_not_keep_ours_from_going_out, setup),
+        cmocka_unit_test_setup(a_peer_whose_pings_do_not_come_through_is_called_with_the_next_packet, setup),
         cmocka_unit_test_setup(after_a_repeated_call_me_maybe_a_known_address_is_pinged_back_again, setup),
         cmocka_unit_test_setup(a_call_me_maybe_asks_for_a_slot_and_works_when_one_is_opened, setup),
         cmocka_unit_test_setup(D26_unknown_types_and_versions_change_nothing, setup),
