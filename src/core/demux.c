@@ -192,10 +192,7 @@ static bool consume(struct ml_engine *ml, ml_time now, uint16_t slot, const stru
         core_send_inner(ml, now, slot, answer, answer_len);
         return true;
     case ML_TSMP_SET_DISCO:
-        ml_map_set_disco(&ml->map, ml->slots[slot].peer, &msg.disco, &change);
-        if (change.what) {
-            ml_path_peer_set_disco(&ml->path, slot, &msg.disco);
-        }
+        ml_map_set_disco(&ml->map, ml->slots[slot].peer, &msg.disco, &change); /* its path looks there */
         return true;
     case ML_TSMP_GOT_PONG:
         (void)core_ping_answered(ml, now, ML_PING_TSMP, p->id, msg.data, msg.peerapi_port);

@@ -23,8 +23,8 @@ const struct ml_peer *core_slot_peer(const struct ml_engine *ml, uint16_t slot)
 
 static void info_of(const struct ml_peer *p, ml_addr eps[ML_PEER_EP_MAX], struct ml_path_info *info)
 {
-    *info = (struct ml_path_info){.node = p->key,
-                                  .disco = p->disco,
+    *info = (struct ml_path_info){.node = &p->key,
+                                  .disco = &p->disco,
                                   .home_region = p->home_region,
                                   .endpoints = eps,
                                   .endpoint_count = ml_map_peer_endpoints(p, eps),

@@ -89,27 +89,17 @@ bool ml_path_family_usable(const struct ml_path *p, const ml_ip *ip)
 
 /* ---- Slots ---- */
 
-static void set_disco(struct ml_path_peer *peer, const ml_disco_key *disco)
-{
-    if (ml_key_equal(&peer->disco, disco)) {
-        return;
-    }
-    /* Only the key: the way to the peer is as good as before. */
-    peer->disco = *disco;
-    ml_wipe(&peer->shared, sizeof peer->shared);
-    peer->has_shared = false;
-}
-
 void ml_path_peer_update(struct ml_path *p, ml_time now, uint16_t slot, const struct ml_path_info *info)
 {
     struct ml_path_peer *peer = &p->peers[slot];
-    if (!peer->is_open) {
+    if (!ml_path_is_open(peer)) {
         return;
     }
     peer->node = info->node;
+    peer->disco = info->disco;
     peer->home_region = info->home_region;
     peer->is_wireguard_only = info->is_wireguard_only;
-    set_disco(peer, &info->disco);
+    ml_path_shared_check(peer); /* only the key: the way to the peer is as good as before */
     ml_path_cand_prune(peer, now);
     ml_path_cand_merge(peer, ML_CAND_NETMAP, info->endpoints, info->endpoint_count);
 }
@@ -118,15 +108,8 @@ void ml_path_peer_open(struct ml_path *p, ml_time now, uint16_t slot, const stru
 {
     struct ml_path_peer *peer = &p->peers[slot];
     ml_path_peer_close(p, slot);
-    peer->is_open = true;
+    peer->node = info->node;
     ml_path_peer_update(p, now, slot, info);
-}
-
-void ml_path_peer_set_disco(struct ml_path *p, uint16_t slot, const ml_disco_key *disco)
-{
-    if (p->peers[slot].is_open && ml_key_is_set(disco)) {
-        set_disco(&p->peers[slot], disco);
-    }
 }
 
 void ml_path_peer_close(struct ml_path *p, uint16_t slot)
@@ -279,7 +262,7 @@ bool ml_path_route(struct ml_path *p, ml_time now, uint16_t slot, struct ml_path
 {
     struct ml_path_peer *peer = &p->peers[slot];
     ml_zero(out);
-    if (!peer->is_open) {
+    if (!ml_path_is_open(peer)) {
         return false;
     }
     if (peer->is_wireguard_only) {
@@ -300,7 +283,7 @@ bool ml_path_route(struct ml_path *p, ml_time now, uint16_t slot, struct ml_path
 void ml_path_note_rx(struct ml_path *p, ml_time now, uint16_t slot, const ml_addr *from)
 {
     struct ml_path_peer *peer = &p->peers[slot];
-    if (!peer->is_open) {
+    if (!ml_path_is_open(peer)) {
         return;
     }
     peer->last_rx_at = ml_path_stamp(now);
@@ -324,7 +307,7 @@ void ml_path_note_unreachable(struct ml_path *p, const ml_addr *addr)
 {
     for (size_t i = 0; i < p->peer_count; i++) {
         struct ml_path_peer *peer = &p->peers[i];
-        if (peer->is_open && ml_path_has_best(peer) && ml_addr_equal(&peer->best, addr)) {
+        if (ml_path_is_open(peer) && ml_path_has_best(peer) && ml_addr_equal(&peer->best, addr)) {
             ml_path_best_clear(peer);
             struct ml_path_candidate *c = ml_path_cand_find(peer, addr);
             if (c) {
@@ -360,10 +343,10 @@ void ml_path_on_time(struct ml_path *p, ml_time now)
 {
     ml_path_ping_on_time(p, now);
     for (uint16_t i = 0; i < p->peer_count; i++) {
-        if (p->peers[i].is_open) {
+        if (ml_path_is_open(&p->peers[i])) {
             ml_path_check_on_time(p, now, i);
         }
-        if (p->peers[i].is_open && now >= p->peers[i].heartbeat_at) {
+        if (ml_path_is_open(&p->peers[i]) && now >= p->peers[i].heartbeat_at) {
             heartbeat(p, now, i);
         }
     }
@@ -383,7 +366,7 @@ void ml_path_get_status(const struct ml_path *p, ml_time now, uint16_t slot, str
 {
     const struct ml_path_peer *peer = &p->peers[slot];
     ml_zero(out);
-    if (!peer->is_open) {
+    if (!ml_path_is_open(peer)) {
         return;
     }
     if (ml_path_is_trusted(peer, now)) {
@@ -397,5 +380,5 @@ void ml_path_get_status(const struct ml_path *p, ml_time now, uint16_t slot, str
 ml_time ml_path_idle_for(const struct ml_path *p, ml_time now, uint16_t slot)
 {
     const struct ml_path_peer *peer = &p->peers[slot];
-    return peer->is_open && peer->last_send_at != 0 ? now - peer->last_send_at : ML_NEVER;
+    return ml_path_is_open(peer) && peer->last_send_at != 0 ? now - peer->last_send_at : ML_NEVER;
 }

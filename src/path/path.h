@@ -70,10 +70,13 @@
 #define ML_PATH_GOOD_ENOUGH     ML_MSEC(5)
 #define ML_PATH_ENDPOINTS_FRESH ML_SEC(27)
 
-/** What the netmap says of a peer. `endpoints` is borrowed for the call. */
+/**
+ * What the netmap says of a peer. `endpoints` is borrowed for the call; the keys are not copied and stay where they are until
+ * the slot is closed. The disco key may change there, and is in use from then on; the node key may not.
+ */
 struct ml_path_info {
-    ml_node_key node;
-    ml_disco_key disco; /* zero: not reachable by DISCO */
+    const ml_node_key *node;
+    const ml_disco_key *disco; /* zero: not reachable by DISCO */
     uint16_t home_region;
     const ml_addr *endpoints;
     size_t endpoint_count;
@@ -91,10 +94,11 @@ struct ml_path_candidate {
 
 /** One slot. All private to src/path. */
 struct ml_path_peer {
-    ml_node_key node;
-    ml_disco_key disco;
+    const ml_node_key *node; /* NULL: the slot is free */
+    const ml_disco_key *disco;
     struct ml_disco_shared shared;
-    bool is_open, has_shared, is_wireguard_only;
+    uint8_t shared_of[4]; /* start of the disco key that `shared` belongs to, to see that it changed */
+    bool has_shared, is_wireguard_only;
     bool is_cmm_wanted;    /* a call-me-maybe is to be sent after our pings */
     uint8_t check, notice; /* enums in path_internal.h */
     uint8_t cmm_repeats;   /* of call-me-maybes since there was a path, or since we began to send */
@@ -203,10 +207,8 @@ bool ml_path_take_stun_wanted(struct ml_path *p);
 /* ---- Peers. `slot` is 0..count-1; the integrator uses the same number for the WireGuard session. ---- */
 /** @brief Start path state of a peer in a free slot. Sends nothing. */
 void ml_path_peer_open(struct ml_path *p, ml_time now, uint16_t slot, const struct ml_path_info *info);
-/** @brief The netmap changed: candidates are merged, a new disco key or home is taken, the best path stays. */
+/** @brief The netmap changed: candidates are merged, a new home is taken, the best path stays. */
 void ml_path_peer_update(struct ml_path *p, ml_time now, uint16_t slot, const struct ml_path_info *info);
-/** @brief The peer's disco key from TSMP (8.4); zero is ignored. Endpoint state stays. */
-void ml_path_peer_set_disco(struct ml_path *p, uint16_t slot, const ml_disco_key *disco);
 /** @brief Forget the peer: its pings are no longer awaited, its CLI pings fail, its key is wiped. */
 void ml_path_peer_close(struct ml_path *p, uint16_t slot);
 

@@ -61,7 +61,7 @@ bool ml_path_disco_wants_slot(const struct ml_path_in *in)
 
 static bool is_from(const struct ml_path_peer *peer, const ml_disco_key *sender)
 {
-    return peer->is_open && ml_key_equal(&peer->disco, sender);
+    return ml_path_is_open(peer) && ml_key_equal(peer->disco, sender);
 }
 
 static uint32_t tx_mark(const struct ml_disco_msg *m)
@@ -113,7 +113,7 @@ static bool note_udp_ping(struct ml_path *p, ml_time now, const struct ml_path_i
         if (!is_from(peer, &in->sender)) {
             continue;
         }
-        if (*slot == ML_PATH_NO_SLOT || ml_key_equal(&peer->node, &in->msg.node_key)) {
+        if (*slot == ML_PATH_NO_SLOT || ml_key_equal(peer->node, &in->msg.node_key)) {
             *slot = i;
         }
         struct ml_path_candidate *c = ml_path_cand_find(peer, &in->from);
@@ -227,7 +227,7 @@ static uint16_t handle_cmm(struct ml_path *p, ml_time now, const struct ml_path_
         return ML_PATH_NO_SLOT;
     }
     uint16_t slot = 0;
-    while (slot < p->peer_count && !(p->peers[slot].is_open && ml_key_equal(&p->peers[slot].node, &in->derp_source))) {
+    while (slot < p->peer_count && !(ml_path_is_open(&p->peers[slot]) && ml_key_equal(p->peers[slot].node, &in->derp_source))) {
         slot++;
     }
     if (slot == p->peer_count) {
@@ -235,7 +235,7 @@ static uint16_t handle_cmm(struct ml_path *p, ml_time now, const struct ml_path_
         return ML_PATH_NO_SLOT;
     }
     struct ml_path_peer *peer = &p->peers[slot];
-    if (!ml_key_equal(&peer->disco, &in->sender)) {
+    if (!ml_key_equal(peer->disco, &in->sender)) {
         *drop = ML_DROP_DISCO_UNKNOWN_KEY;
         return ML_PATH_NO_SLOT;
     }

@@ -69,6 +69,8 @@ void ml_path_cli_finish(struct ml_path *p, uint8_t cli, const struct ml_path_pon
  * not NULL, gets the cache entry, or NULL when a slot holds it. */
 const struct ml_disco_shared *ml_path_shared(struct ml_path *p, ml_time now, const ml_disco_key *disco,
                                              struct ml_path_key **key);
+/* Drops the shared key of a slot whose peer has another disco key by now. */
+void ml_path_shared_check(struct ml_path_peer *peer);
 void ml_path_keys_clear(struct ml_path *p);
 
 /* path_check.c */
@@ -96,6 +98,10 @@ void ml_path_discover(struct ml_path *p, ml_time now, uint16_t slot, bool with_c
 bool ml_path_ping_candidate(struct ml_path *p, ml_time now, uint16_t slot, struct ml_path_candidate *c);
 bool ml_path_family_usable(const struct ml_path *p, const ml_ip *ip);
 
+static inline bool ml_path_is_open(const struct ml_path_peer *peer)
+{
+    return peer->node != NULL;
+}
 static inline bool ml_path_has_best(const struct ml_path_peer *peer)
 {
     return ml_addr_is_set(&peer->best);

@@ -48,15 +48,24 @@ static struct ml_path_key *find_cached(struct ml_path *p, const ml_disco_key *di
     return NULL;
 }
 
+void ml_path_shared_check(struct ml_path_peer *peer)
+{
+    if (peer->has_shared && memcmp(peer->shared_of, peer->disco->b, sizeof peer->shared_of) != 0) {
+        ml_wipe(&peer->shared, sizeof peer->shared);
+        peer->has_shared = false;
+    }
+}
+
 /* The key of a slot that has none yet: a slot is often opened for a peer whose ping was just answered without one. */
 static bool fill_slot(struct ml_path *p, struct ml_path_peer *peer)
 {
-    const struct ml_path_key *k = find_cached(p, &peer->disco);
+    const struct ml_path_key *k = find_cached(p, peer->disco);
+    memcpy(peer->shared_of, peer->disco->b, sizeof peer->shared_of);
     if (k) {
         peer->shared = k->shared;
         return true;
     }
-    return ml_curve_take(p->cfg.budget) && ml_disco_shared(&peer->shared, &peer->disco, &p->disco_priv);
+    return ml_curve_take(p->cfg.budget) && ml_disco_shared(&peer->shared, peer->disco, &p->disco_priv);
 }
 
 const struct ml_disco_shared *ml_path_shared(struct ml_path *p, ml_time now, const ml_disco_key *disco,
@@ -70,7 +79,8 @@ const struct ml_disco_shared *ml_path_shared(struct ml_path *p, ml_time now, con
     }
     for (size_t i = 0; i < p->peer_count; i++) {
         struct ml_path_peer *peer = &p->peers[i];
-        if (peer->is_open && ml_key_equal(&peer->disco, disco)) {
+        if (ml_path_is_open(peer) && ml_key_equal(peer->disco, disco)) {
+            ml_path_shared_check(peer);
             if (!peer->has_shared) {
                 peer->has_shared = fill_slot(p, peer);
             }

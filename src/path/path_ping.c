@@ -52,7 +52,7 @@ static struct ml_path_ping *ping_room(struct ml_path *p, ml_time now, uint16_t s
 bool ml_path_ping_queue(struct ml_path *p, ml_time now, uint16_t slot, const ml_addr *to, uint16_t derp_region,
                         enum ml_path_purpose purpose, uint8_t cli)
 {
-    if (!p->has_keys || !ml_key_is_set(&p->peers[slot].disco) || (p->cfg.no_disco && derp_region == 0)) {
+    if (!p->has_keys || !ml_key_is_set(p->peers[slot].disco) || (p->cfg.no_disco && derp_region == 0)) {
         return false;
     }
     struct ml_path_ping *g = ping_room(p, now, slot, purpose);
@@ -79,7 +79,7 @@ struct ml_path_ping *ml_path_ping_find(struct ml_path *p, ml_time now, const uin
     for (size_t i = 0; i < ML_PATH_PINGS; i++) {
         struct ml_path_ping *g = &p->pings[i];
         if (g->state == ML_PING_SENT && now - g->at < ML_PATH_PING_TIMEOUT && memcmp(g->tx, tx, sizeof g->tx) == 0 &&
-            ml_key_equal(&p->peers[g->slot].disco, disco)) {
+            ml_key_equal(p->peers[g->slot].disco, disco)) {
             return g;
         }
     }
@@ -227,7 +227,7 @@ static size_t send_ping(struct ml_path *p, ml_time now, struct ml_disco_msg *m, 
         m->type = ML_DISCO_PING;
         memcpy(m->tx, g->tx, sizeof m->tx);
         m->node_key = p->node_pub;
-        size_t n = seal(p, now, &peer->disco, m, buf, cap);
+        size_t n = seal(p, now, peer->disco, m, buf, cap);
         if (n == 0 && is_put_off(p)) {
             return 0;
         }
@@ -240,7 +240,7 @@ static size_t send_ping(struct ml_path *p, ml_time now, struct ml_disco_msg *m, 
         dst->udp = g->to;
         dst->derp_region = g->derp_region;
         if (g->derp_region) {
-            dst->node = peer->node;
+            dst->node = *peer->node;
         }
         return n;
     }
@@ -262,7 +262,7 @@ static size_t send_cmm(struct ml_path *p, ml_time now, struct ml_disco_msg *m, u
             continue;
         }
         ml_path_cmm_write(p, now, peer, m);
-        size_t n = seal(p, now, &peer->disco, m, buf, cap);
+        size_t n = seal(p, now, peer->disco, m, buf, cap);
         if (n == 0 && is_put_off(p)) {
             return 0;
         }
@@ -273,7 +273,7 @@ static size_t send_cmm(struct ml_path *p, ml_time now, struct ml_disco_msg *m, u
                 ml_path_cmm_await(peer, now);
             }
             dst->derp_region = peer->home_region;
-            dst->node = peer->node;
+            dst->node = *peer->node;
             return n;
         }
     }
@@ -304,7 +304,7 @@ ml_err ml_path_cli_ping(struct ml_path *p, ml_time now, uint16_t slot, uint32_t 
     if (!p->has_keys) {
         return ML_ERR_STATE;
     }
-    if (slot >= p->peer_count || !p->peers[slot].is_open) {
+    if (slot >= p->peer_count || !ml_path_is_open(&p->peers[slot])) {
         return ML_ERR_NOT_FOUND;
     }
     uint8_t i = 0;

@@ -317,7 +317,7 @@ bool ml_wg_peer_open(struct ml_wg *wg, uint16_t slot, const ml_node_key *key)
     struct ml_wg_peer *p = &wg->peers[slot];
     ml_wg_peer_close(wg, slot);
     p->flags |= FLAG_OPEN;
-    p->key = *key;
+    p->key = key;
     p->initiation_at = ML_NEVER;
     reset_peer(wg, p);
     return true;
@@ -355,7 +355,7 @@ const ml_node_key *ml_wg_peer_key(const struct ml_wg *wg, uint16_t slot)
 {
     const struct ml_wg_peer *p = open_peer(wg, slot);
 
-    return p ? &p->key : NULL;
+    return p ? p->key : NULL;
 }
 
 bool ml_wg_peer_has_session(const struct ml_wg *wg, ml_time now, uint16_t slot)
@@ -419,7 +419,7 @@ static enum ml_curve_step static_secret(const struct ml_wg *wg, struct ml_wg_pee
         if (!ml_curve_take(wg->budget)) {
             return ML_CURVE_LATER;
         }
-        if (!ml_x25519(p->static_secret, &wg->id.priv, p->key.b)) {
+        if (!ml_x25519(p->static_secret, &wg->id.priv, p->key->b)) {
             return ML_CURVE_BAD;
         }
         p->flags |= FLAG_HAS_SECRET;
@@ -430,7 +430,7 @@ static enum ml_curve_step static_secret(const struct ml_wg *wg, struct ml_wg_pee
     if (!ml_curve_take(wg->budget)) {
         return ML_CURVE_LATER;
     }
-    return ml_x25519(out, &wg->id.priv, p->key.b) ? ML_CURVE_DONE : ML_CURVE_BAD;
+    return ml_x25519(out, &wg->id.priv, p->key->b) ? ML_CURVE_DONE : ML_CURVE_BAD;
 #endif
 }
 
@@ -554,7 +554,7 @@ static void on_cookie(struct ml_wg *wg, ml_time now, const uint8_t *msg, struct 
         res->drop = ML_DROP_WG_UNKNOWN_INDEX;
         return;
     }
-    if (!ml_wg_cookie_consume(&p->cookie, now, p->key.b, msg)) {
+    if (!ml_wg_cookie_consume(&p->cookie, now, p->key->b, msg)) {
         res->drop = ML_DROP_WG_BAD_AUTH;
         return;
     }
@@ -572,7 +572,7 @@ static void on_data(struct ml_wg *wg, ml_time now, uint8_t *msg, size_t len, str
         res->drop = ML_DROP_WG_UNKNOWN_INDEX;
         return;
     }
-    bool wins_crossing = memcmp(wg->id.pub, p->key.b, sizeof wg->id.pub) > 0;
+    bool wins_crossing = memcmp(wg->id.pub, p->key->b, sizeof wg->id.pub) > 0;
     res->drop = ml_wg_session_open(&p->session, now, which, msg, len, wins_crossing, &res->first_on_session);
     if (res->drop != ML_DROP_NONE) {
         return;
@@ -746,7 +746,7 @@ static ml_drop answer(struct ml_wg *wg, ml_time now, struct ml_wg_peer *p)
     }
     memcpy(p->stamp, stamp, sizeof p->stamp);
     p->initiation_at = now;
-    ml_wg_cookie_add_macs(&p->cookie, now, p->key.b, wg->reply, ML_WG_RESPONSE_LEN);
+    ml_wg_cookie_add_macs(&p->cookie, now, p->key->b, wg->reply, ML_WG_RESPONSE_LEN);
     ml_wg_session_install_next(&p->session, now, &keys);
     ml_wipe(&keys, sizeof keys);
     ml_wg_timers_any_received(&p->timers);
@@ -762,7 +762,7 @@ ml_drop ml_wg_accept(struct ml_wg *wg, ml_time now, uint16_t slot, struct ml_wg_
     struct ml_wg_peer *p = open_peer(wg, slot);
     ml_drop drop = ML_DROP_WG_UNEXPECTED;
 
-    if (p && wg->pending.is_open && memcmp(p->key.b, wg->pending.remote_static, 32) == 0) {
+    if (p && wg->pending.is_open && memcmp(p->key->b, wg->pending.remote_static, 32) == 0) {
         drop = answer(wg, now, p);
         if (drop == ML_WG_LATER) {
             return drop;
@@ -843,7 +843,7 @@ static enum ml_curve_step prepare_initiation(struct ml_wg *wg, struct ml_wg_peer
     enum ml_curve_step step = static_secret(wg, p, ss);
     if (step == ML_CURVE_DONE) {
         wg->draft_slot = slot_of(wg, p);
-        step = ml_wg_draft_run(&wg->draft, &wg->rng, p->key.b, wg->budget);
+        step = ml_wg_draft_run(&wg->draft, &wg->rng, p->key->b, wg->budget);
     }
     return step;
 }
@@ -875,11 +875,11 @@ static bool write_initiation(struct ml_wg *wg, ml_time now, struct ml_wg_peer *p
     }
     ml_wg_tai_stamp(&wg->tai, now, stamp);
     wg->counters.initiations_displaced += f->hs.local_index != 0 && f->slot != slot_of(wg, p);
-    ml_wg_initiation_write(&f->hs, &wg->draft, &wg->id, p->key.b, ss, stamp, new_index(wg, p), dst);
+    ml_wg_initiation_write(&f->hs, &wg->draft, &wg->id, p->key->b, ss, stamp, new_index(wg, p), dst);
     f->slot = slot_of(wg, p);
     f->sent_at = now;
     ml_wipe(ss, sizeof ss);
-    ml_wg_cookie_add_macs(&p->cookie, now, p->key.b, dst, ML_WG_INITIATION_LEN);
+    ml_wg_cookie_add_macs(&p->cookie, now, p->key->b, dst, ML_WG_INITIATION_LEN);
     ml_wg_timers_initiation_sent(&p->timers, now, &wg->rng);
     note_deadline(wg, p);
     wg->counters.initiations_sent++;

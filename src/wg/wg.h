@@ -55,7 +55,7 @@ struct ml_wg_flight {
 
 /** One peer with session state. All of it is private to wg.c. */
 struct ml_wg_peer {
-    ml_node_key key;
+    const ml_node_key *key; /* the owner's */
     struct ml_wg_session session;
     struct ml_wg_cookie cookie;
     struct ml_wg_timers timers;
@@ -173,7 +173,11 @@ void ml_wg_set_wall(struct ml_wg *wg, ml_time now, uint64_t unix_ms);
 bool ml_wg_poll_clock(struct ml_wg *wg, ml_time now, uint8_t mark[ML_WG_STAMP_LEN]);
 void ml_wg_clock_stored(struct ml_wg *wg, bool ok);
 
-/** Makes @p slot the place of @p key, empty. Closes what was there. @return false on a bad slot. */
+/**
+ * @brief Makes @p slot the place of @p key, empty. Closes what was there.
+ * @param key  Not copied: it stays where it is, unchanged, until the slot is closed. (It may have changed by then.)
+ * @return false on a bad slot.
+ */
 bool ml_wg_peer_open(struct ml_wg *wg, uint16_t slot, const ml_node_key *key);
 /** Wipes the slot; its staged packets are freed. Harmless on a closed one. */
 void ml_wg_peer_close(struct ml_wg *wg, uint16_t slot);

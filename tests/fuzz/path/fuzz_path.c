@@ -30,6 +30,7 @@ struct world {
     struct ml_path_peer peers[SLOTS];
     ml_private_key priv[SLOTS];
     ml_disco_key pub[SLOTS];
+    ml_node_key node[SLOTS];
     struct ml_disco_shared shared[SLOTS];
     ml_time now;
     uint8_t last_tx[SLOTS][ML_DISCO_TX_LEN]; /* of the newest ping to each peer, so that pongs can match */
@@ -66,10 +67,10 @@ static void check(struct world *w)
         }
         require(given <= ML_PATH_GIVEN_MAX);
         require(has_best || peer->is_wireguard_only);
-        require(peer->is_open || (peer->heartbeat_at == ML_NEVER && !peer->is_cmm_wanted));
+        require(peer->node || (peer->heartbeat_at == ML_NEVER && !peer->is_cmm_wanted));
     }
     for (size_t i = 0; i < ML_PATH_PINGS; i++) {
-        require(!w->p.pings[i].state || w->peers[w->p.pings[i].slot].is_open);
+        require(!w->p.pings[i].state || w->peers[w->p.pings[i].slot].node);
     }
     require(w->p.pong_count <= ML_PATH_PONGS && w->p.ep.count <= ML_ENDPOINTS);
     require(ml_path_deadline(&w->p) >= w->now); /* after on_time nothing is overdue */
@@ -133,8 +134,8 @@ static void netmap(struct world *w, uint16_t s, bool is_update, const uint8_t *b
     for (size_t i = 0; i < count; i++) {
         eps[i] = addr_of(b[i]);
     }
-    struct ml_path_info info = {.disco = w->pub[s], .home_region = count & 3, .endpoints = eps, .endpoint_count = count};
-    memset(info.node.b, s + 1, 32);
+    struct ml_path_info info = {
+        .node = &w->node[s], .disco = &w->pub[s], .home_region = count & 3, .endpoints = eps, .endpoint_count = count};
     if (is_update) {
         ml_path_peer_update(&w->p, w->now, s, &info);
     } else {
@@ -157,6 +158,7 @@ static void start(struct world *w)
     for (int s = 0; s < SLOTS; s++) {
         ml_x25519_keygen(&w->priv[s], &w->rng);
         ml_x25519_base(w->pub[s].b, &w->priv[s]);
+        memset(w->node[s].b, s + 1, sizeof w->node[s].b);
         require(ml_disco_shared(&w->shared[s], ml_path_disco_key(&w->p), &w->priv[s]));
     }
 }

@@ -64,7 +64,7 @@ static inline void world_init(struct world *w, const struct ml_path_cfg *extra)
 
 static inline void open_slot(struct world *w, uint16_t slot, uint16_t region, const ml_addr *eps, size_t count)
 {
-    struct ml_path_info info = {.node = w->r[slot].node, .disco = w->r[slot].disco, .home_region = region};
+    struct ml_path_info info = {.node = &w->r[slot].node, .disco = &w->r[slot].disco, .home_region = region};
     info.endpoints = eps;
     info.endpoint_count = count;
     ml_path_peer_open(&w->p, w->now, slot, &info);

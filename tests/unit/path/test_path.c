@@ -528,8 +528,7 @@ static void D25_a_changed_disco_key_keeps_the_path_and_pings_use_it(void **state
 {
     (void)state;
     make_direct(&w, EP, ML_MSEC(10));
-    remote_init(&w, &w.r[0], 1);
-    ml_path_peer_set_disco(&w.p, 0, &w.r[0].disco);
+    remote_init(&w, &w.r[0], 1); /* the key that the slot refers to */
     struct ml_path_route r = route();
     assert_true(ml_addr_is_set(&r.udp));
     assert_int_equal(r.derp_region, 0);
@@ -544,16 +543,12 @@ static void D25_a_changed_disco_key_keeps_the_path_and_pings_use_it(void **state
     advance(&w, ML_MSEC(6400));
     r = route();
     assert_int_equal(r.derp_region, 0);
-    /* A zero key in an advertisement is ignored. */
-    ml_disco_key zero = {{0}};
-    ml_path_peer_set_disco(&w.p, 0, &zero);
-    assert_true(ml_key_equal(&w.peers[0].disco, &w.r[0].disco));
 }
 
 static void a_changed_home_region_is_used_at_once(void **state)
 {
     (void)state;
-    struct ml_path_info info = {.node = w.r[0].node, .disco = w.r[0].disco, .home_region = 9};
+    struct ml_path_info info = {.node = &w.r[0].node, .disco = &w.r[0].disco, .home_region = 9};
     ml_path_peer_update(&w.p, w.now, 0, &info);
     assert_int_equal(route().derp_region, 9);
 }
@@ -707,7 +702,7 @@ static void a_candidate_gone_from_the_netmap_takes_the_best_path_with_it(void **
 {
     (void)state;
     make_direct(&w, EP, ML_MSEC(4));
-    struct ml_path_info info = {.node = w.r[0].node, .disco = w.r[0].disco, .home_region = 7};
+    struct ml_path_info info = {.node = &w.r[0].node, .disco = &w.r[0].disco, .home_region = 7};
     ml_path_peer_update(&w.p, w.now, 0, &info);
     assert_false(ml_addr_is_set(&w.peers[0].best));
     assert_int_equal(route().derp_region, 7);
@@ -743,7 +738,9 @@ static void a_wireguard_only_peer_gets_udp_only_and_no_disco(void **state)
 {
     (void)state;
     ml_addr eps[2] = {vec_addr("203.0.113.1:51820"), vec_addr("203.0.113.2:51820")};
-    struct ml_path_info info = {.node = w.r[1].node, .endpoints = eps, .endpoint_count = 2, .is_wireguard_only = true};
+    ml_disco_key none = {{0}};
+    struct ml_path_info info = {
+        .node = &w.r[1].node, .disco = &none, .endpoints = eps, .endpoint_count = 2, .is_wireguard_only = true};
     ml_path_peer_open(&w.p, w.now, 1, &info);
     struct ml_path_route r;
     assert_true(ml_path_route(&w.p, w.now, 1, &r));

@@ -781,11 +781,11 @@ static void more_handshakes_than_room_for_them_wait_or_take_the_place_of_an_unan
 {
     (void)state;
     ml_private_key nobody[2];
-    ml_node_key key;
+    ml_node_key key[2];
     for (uint16_t i = 0; i < 2; i++) { /* in slots 0 and 2: peers that never answer */
         ml_x25519_keygen(&nobody[i], &p.a.rng);
-        ml_x25519_base(key.b, &nobody[i]);
-        assert_true(ml_wg_peer_open(&p.a.wg, (uint16_t)(2 * i), &key));
+        ml_x25519_base(key[i].b, &nobody[i]);
+        assert_true(ml_wg_peer_open(&p.a.wg, (uint16_t)(2 * i), &key[i]));
         ml_wg_peer_connect(&p.a.wg, p.now, (uint16_t)(2 * i));
         struct pkt x;
         assert_true(take(&p.a, p.now, &x));
