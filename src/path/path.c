@@ -81,10 +81,10 @@ bool ml_path_take_stun_wanted(struct ml_path *p)
     return is_wanted;
 }
 
-bool ml_path_family_usable(const struct ml_path *p, const ml_ip *ip)
+bool ml_path_family_usable(const struct ml_path *p, bool is4)
 {
     /* Pinging an IPv6 address from a host without IPv6 only fills the table of outstanding pings. */
-    return !p->has_local || (ml_ip_is4(ip) ? p->has_local4 : p->has_local6);
+    return !p->has_local || (is4 ? p->has_local4 : p->has_local6);
 }
 
 /* ---- Slots ---- */
@@ -123,9 +123,11 @@ void ml_path_peer_close(struct ml_path *p, uint16_t slot)
 
 bool ml_path_ping_candidate(struct ml_path *p, ml_time now, uint16_t slot, struct ml_path_candidate *c)
 {
-    bool is_queued = ml_path_ping_queue(p, now, slot, &c->addr, 0, ML_PURPOSE_DISCOVERY, 0);
+    struct ml_path_peer *peer = &p->peers[slot];
+    ml_addr to = ml_path_cand_addr(peer, c);
+    bool is_queued = ml_path_ping_queue(p, now, slot, &to, 0, ML_PURPOSE_DISCOVERY, 0);
     if (is_queued) {
-        c->pinged_tick = ml_path_tick(now);
+        c->pinged = ml_path_cand_tick(peer, now);
     }
     return is_queued;
 }
@@ -156,16 +158,16 @@ static void call(struct ml_path *p, struct ml_path_peer *peer, ml_time now)
 void ml_path_discover(struct ml_path *p, ml_time now, uint16_t slot, bool with_cmm)
 {
     struct ml_path_peer *peer = &p->peers[slot];
-    uint32_t tick = ml_path_tick(now);
+    uint16_t tick = ml_path_cand_tick(peer, now);
     bool has_pinged_now = false, has_pinged_lately = false;
     peer->last_full_ping_at = ml_path_stamp(now);
     ml_path_cand_prune(peer, now);
     for (size_t i = 0; i < ML_PATH_CANDIDATES; i++) {
         struct ml_path_candidate *c = &peer->cand[i];
-        if (!c->from || !ml_path_family_usable(p, &c->addr.ip)) {
+        if (!c->from || !ml_path_family_usable(p, c->ip6 == 0)) {
             continue;
         }
-        if (c->pinged_tick && !ml_path_tick_passed(c->pinged_tick, tick, ML_PATH_PING_INTERVAL)) {
+        if (!ml_path_tick_passed(c->pinged, tick, ML_PATH_PING_INTERVAL)) {
             has_pinged_lately = true;
         } else {
             has_pinged_now |= ml_path_ping_candidate(p, now, slot, c);
@@ -189,10 +191,10 @@ bool ml_path_ping_best(struct ml_path *p, ml_time now, uint16_t slot)
 {
     struct ml_path_peer *peer = &p->peers[slot];
     struct ml_path_candidate *c = ml_path_has_best(peer) ? ml_path_cand_find(peer, &peer->best) : NULL;
-    if (!c || !ml_path_ping_queue(p, now, slot, &c->addr, 0, ML_PURPOSE_HEARTBEAT, 0)) {
+    if (!c || !ml_path_ping_queue(p, now, slot, &peer->best, 0, ML_PURPOSE_HEARTBEAT, 0)) {
         return false;
     }
-    c->pinged_tick = ml_path_tick(now);
+    c->pinged = ml_path_cand_tick(peer, now);
     return true;
 }
 
@@ -229,8 +231,9 @@ static bool route_wireguard_only(const struct ml_path *p, ml_time now, struct ml
         return true;
     }
     for (size_t i = 0; i < ML_PATH_CANDIDATES; i++) {
-        if (peer->cand[i].from && ml_path_family_usable(p, &peer->cand[i].addr.ip)) {
-            out->udp = peer->cand[i].addr;
+        const struct ml_path_candidate *c = &peer->cand[i];
+        if (c->from && ml_path_family_usable(p, c->ip6 == 0)) {
+            out->udp = ml_path_cand_addr(peer, c);
             return true;
         }
     }
@@ -299,7 +302,7 @@ void ml_path_note_rx(struct ml_path *p, ml_time now, uint16_t slot, const ml_add
 
 static void forget_history(struct ml_path_candidate *c)
 {
-    c->pinged_tick = 0;
+    c->pinged = 0;
     c->has_pong = false;
 }
 

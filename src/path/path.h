@@ -23,13 +23,14 @@
  *                (the official client waits for its next packet or heartbeat)
  *
  * Bounds and what gives way:
- *   candidates   8 a peer. Netmap and call-me-maybe addresses hold at most 6, the sources of its pings the rest. A new ping
- *                source replaces the one heard from longest ago; a new call-me-maybe address replaces a netmap address that
- *                never answered. The best path never gives way (D37).
+ *   candidates   8 a peer, of them 4 IPv6. Netmap and call-me-maybe addresses hold at most 6 and 3, the sources of its pings the
+ *                rest. A new ping source replaces the one heard from longest ago; a new call-me-maybe address replaces a netmap
+ *                address that never answered. The best path never gives way (D37).
  *   pings        32 in all, 16 discovery pings of one peer. A new discovery ping takes the place of a discovery ping older
  *                than 1 s (of its own peer at that peer's limit), or is not sent; a heartbeat or CLI ping takes the place of
  *                the oldest discovery ping.
  *   pongs        8 waiting to be polled; more are dropped (ML_DROP_DISCO_LIMITED). Poll after every datagram.
+ *   heard pings  16, to answer a ping that the network doubled only once; a copy that comes later is answered again.
  *   shared keys  one per slot, and 4 for peers without one, the least recently used gives way; at most 20 curve
  *                operations a second for them.
  *   CLI pings    4 at a time.
@@ -50,8 +51,11 @@
 #include "path/better.h"
 #include "path/endpoints.h"
 
-#define ML_PATH_CANDIDATES 8 /* per peer, 32 bytes each */
+#define ML_PATH_CANDIDATES 8 /* per peer, 12 bytes each */
 #define ML_PATH_GIVEN_MAX  6 /* of them from netmap and call-me-maybe */
+#define ML_PATH_IP6        4 /* of them IPv6, 16 bytes more each */
+#define ML_PATH_IP6_GIVEN  3
+#define ML_PATH_HEARD      16
 #define ML_PATH_PINGS      32
 #define ML_PATH_PINGS_EACH 16 /* discovery pings of one peer among them: two rounds */
 #define ML_PATH_PONGS      8
@@ -83,13 +87,15 @@ struct ml_path_info {
     bool is_wireguard_only;
 };
 
+/* Two stamps of 16 bits, see ml_path_cand_tick(). */
 struct ml_path_candidate {
-    ml_addr addr;
-    uint8_t from; /* where it is known from: bits in path.c; 0 = entry free */
-    bool has_pong;
-    uint32_t pinged_tick; /* last discovery ping, 0 = none since the last reset */
-    uint32_t heard_tick;  /* last ping from it */
-    uint32_t heard_tx;    /* first bytes of that ping's transaction ID, to tell a repeated one */
+    uint32_t ip4;    /* when it is IPv4 */
+    uint16_t pinged; /* last discovery ping, 0 = none since the last reset, or long ago */
+    uint16_t heard;  /* last ping from it, 0 = none, or long ago */
+    uint16_t port;
+    uint8_t from;     /* where it is known from: bits in path_internal.h; 0 = entry free */
+    unsigned ip6 : 4; /* place in ml_path_peer.ip6 + 1, 0: it is IPv4 */
+    unsigned has_pong : 1;
 };
 
 /** One slot. All private to src/path. */
@@ -118,7 +124,9 @@ struct ml_path_peer {
     ml_time heartbeat_at;      /* ML_NEVER = idle */
     ml_time cmm_wanted_at;     /* of the last one, sent or not; none follows for ML_PATH_PING_INTERVAL without pings */
     ml_time cmm_round_at;      /* last round that a received call-me-maybe caused; 0 = never */
+    uint32_t aged_tick;        /* when the stamps of candidates were last looked at */
     struct ml_path_candidate cand[ML_PATH_CANDIDATES];
+    ml_ip ip6[ML_PATH_IP6]; /* unset = free */
 };
 
 /** Result of a CLI ping. */
@@ -169,12 +177,12 @@ struct ml_path {
         ml_disco_key disco;
     } pongs[ML_PATH_PONGS];
     uint8_t pong_head, pong_count;
+    uint8_t heard_next;
+    uint32_t heard[ML_PATH_HEARD]; /* marks of UDP pings, to tell a repeated one; 0 = none */
     struct ml_path_key {
         ml_disco_key disco; /* zero = free */
         struct ml_disco_shared shared;
         ml_time used_at;
-        ml_addr heard_from; /* last UDP ping, to tell a repeated one */
-        uint32_t heard_tx;
     } keys[ML_PATH_KEYS];
     uint8_t derive_count; /* curve operations in this second */
     ml_time derive_at;

@@ -8,23 +8,41 @@
  *   - a given address takes a free entry, else a ping source's as above; at the limit a call-me-maybe's address takes the
  *     entry of a netmap address that has not answered, and a netmap address is not kept;
  *   - the best path is never taken.
+ * IPv6 addresses are among the entries, but their bytes are in a table of their own, of ML_PATH_IP6, ML_PATH_IP6_GIVEN of them
+ * for given addresses: when it is full, or at that limit, the entry that gives way by these rules has to be IPv6.
  *
  * SPDX-License-Identifier: MIT
  */
 #include "path/path_internal.h"
 
 enum { TICK_SHIFT = 14 };
+#define STAMP_LIFE ML_SEC(60)
+#define TICKS(d)   ((uint32_t)((d) >> TICK_SHIFT))
 
-uint32_t ml_path_tick(ml_time now)
+static void forget_old(uint16_t *stamp, uint32_t tick, bool is_all)
 {
-    uint32_t t = (uint32_t)(now >> TICK_SHIFT);
-    return t ? t : 1;
+    if (is_all || (uint16_t)(tick - *stamp) >= TICKS(STAMP_LIFE)) {
+        *stamp = 0;
+    }
 }
 
-bool ml_path_tick_passed(uint32_t then, uint32_t now, ml_time d)
+uint16_t ml_path_cand_tick(struct ml_path_peer *peer, ml_time now)
+{
+    uint32_t tick = (uint32_t)(now >> TICK_SHIFT);
+    bool is_all = tick - peer->aged_tick >= TICKS(STAMP_LIFE);
+
+    for (size_t i = 0; i < ML_PATH_CANDIDATES && tick != peer->aged_tick; i++) {
+        forget_old(&peer->cand[i].pinged, tick, is_all);
+        forget_old(&peer->cand[i].heard, tick, is_all);
+    }
+    peer->aged_tick = tick;
+    return (uint16_t)tick ? (uint16_t)tick : 1;
+}
+
+bool ml_path_tick_passed(uint16_t then, uint16_t now, ml_time d)
 {
     /* Both ends are rounded down and 0 is moved to 1: two ticks more make it certain. */
-    return (uint32_t)(now - then) >= (uint32_t)(d >> TICK_SHIFT) + 2;
+    return then == 0 || (uint16_t)(now - then) >= TICKS(d) + 2;
 }
 
 void ml_path_best_clear(struct ml_path_peer *peer)
@@ -34,19 +52,56 @@ void ml_path_best_clear(struct ml_path_peer *peer)
     peer->latency_us = 0;
 }
 
+static const ml_ip *ip6_of(const struct ml_path_peer *peer, const struct ml_path_candidate *c)
+{
+    return c->ip6 ? &peer->ip6[c->ip6 - 1] : NULL;
+}
+
+ml_addr ml_path_cand_addr(const struct ml_path_peer *peer, const struct ml_path_candidate *c)
+{
+    return (ml_addr){.ip = c->ip6 ? *ip6_of(peer, c) : ml_ip4_u32(c->ip4), .port = c->port};
+}
+
+static bool is_at(const struct ml_path_peer *peer, const struct ml_path_candidate *c, const ml_addr *addr)
+{
+    if (c->port != addr->port || (c->ip6 != 0) == ml_ip_is4(&addr->ip)) {
+        return false;
+    }
+    return c->ip6 ? ml_ip_equal(ip6_of(peer, c), &addr->ip) : c->ip4 == ml_ip4_to_u32(&addr->ip);
+}
+
 static bool is_best(const struct ml_path_peer *peer, const struct ml_path_candidate *c)
 {
-    return ml_path_has_best(peer) && ml_addr_equal(&c->addr, &peer->best);
+    return ml_path_has_best(peer) && is_at(peer, c, &peer->best);
 }
 
 struct ml_path_candidate *ml_path_cand_find(struct ml_path_peer *peer, const ml_addr *addr)
 {
     for (size_t i = 0; i < ML_PATH_CANDIDATES; i++) {
-        if (peer->cand[i].from && ml_addr_equal(&peer->cand[i].addr, addr)) {
+        if (peer->cand[i].from && is_at(peer, &peer->cand[i], addr)) {
             return &peer->cand[i];
         }
     }
     return NULL;
+}
+
+static void empty(struct ml_path_peer *peer, struct ml_path_candidate *c)
+{
+    if (c->ip6) {
+        ml_zero(&peer->ip6[c->ip6 - 1]);
+    }
+    ml_zero(c);
+}
+
+/* Place + 1 for another IPv6 address, 0 when there is none. */
+static unsigned find_free6(const struct ml_path_peer *peer)
+{
+    for (unsigned i = 0; i < ML_PATH_IP6; i++) {
+        if (!ml_ip_is_set(&peer->ip6[i])) {
+            return i + 1;
+        }
+    }
+    return 0;
 }
 
 static struct ml_path_candidate *find_free(struct ml_path_peer *peer)
@@ -60,13 +115,13 @@ static struct ml_path_candidate *find_free(struct ml_path_peer *peer)
 }
 
 /* The address known from pings only and heard from longest ago. */
-static struct ml_path_candidate *find_stalest_source(struct ml_path_peer *peer)
+static struct ml_path_candidate *find_stalest_source(struct ml_path_peer *peer, bool is_6_only)
 {
     struct ml_path_candidate *victim = NULL;
     for (size_t i = 0; i < ML_PATH_CANDIDATES; i++) {
         struct ml_path_candidate *c = &peer->cand[i];
-        if (c->from && !(c->from & ML_CAND_GIVEN) && !is_best(peer, c) &&
-            (!victim || (int32_t)(c->heard_tick - victim->heard_tick) < 0)) {
+        if (c->from && !(c->from & ML_CAND_GIVEN) && !is_best(peer, c) && (c->ip6 || !is_6_only) &&
+            (!victim || !c->heard || (victim->heard && (int16_t)(c->heard - victim->heard) < 0))) {
             victim = c;
         }
     }
@@ -74,38 +129,50 @@ static struct ml_path_candidate *find_stalest_source(struct ml_path_peer *peer)
 }
 
 /* An address that only the netmap holds and that never answered. */
-static struct ml_path_candidate *find_silent_netmap(struct ml_path_peer *peer)
+static struct ml_path_candidate *find_silent_netmap(struct ml_path_peer *peer, bool is_6_only)
 {
     for (size_t i = 0; i < ML_PATH_CANDIDATES; i++) {
         struct ml_path_candidate *c = &peer->cand[i];
-        if (c->from == ML_CAND_NETMAP && !c->has_pong && !is_best(peer, c)) {
+        if (c->from == ML_CAND_NETMAP && !c->has_pong && !is_best(peer, c) && (c->ip6 || !is_6_only)) {
             return c;
         }
     }
     return NULL;
 }
 
-static size_t given_count(const struct ml_path_peer *peer)
+static size_t given_count(const struct ml_path_peer *peer, bool is_6_only)
 {
     size_t n = 0;
     for (size_t i = 0; i < ML_PATH_CANDIDATES; i++) {
-        n += (peer->cand[i].from & ML_CAND_GIVEN) != 0;
+        const struct ml_path_candidate *c = &peer->cand[i];
+        n += (c->from & ML_CAND_GIVEN) != 0 && (c->ip6 || !is_6_only);
     }
     return n;
 }
 
-static struct ml_path_candidate *put(struct ml_path_candidate *c, const ml_addr *addr, uint8_t from)
+/* In an entry whose holder, if any, gives way. */
+static struct ml_path_candidate *put(struct ml_path_peer *peer, struct ml_path_candidate *c, const ml_addr *addr, uint8_t from)
 {
-    if (c) {
-        *c = (struct ml_path_candidate){.addr = *addr, .from = from};
+    if (!c) {
+        return NULL;
+    }
+    empty(peer, c);
+    c->from = from;
+    c->port = addr->port;
+    if (ml_ip_is4(&addr->ip)) {
+        c->ip4 = ml_ip4_to_u32(&addr->ip);
+    } else {
+        c->ip6 = find_free6(peer) & 0xf;
+        peer->ip6[c->ip6 - 1] = addr->ip;
     }
     return c;
 }
 
-static struct ml_path_candidate *find_room(struct ml_path_peer *peer)
+static struct ml_path_candidate *find_room(struct ml_path_peer *peer, const ml_addr *addr)
 {
-    struct ml_path_candidate *c = find_free(peer);
-    return c ? c : find_stalest_source(peer);
+    bool is_6_only = !ml_ip_is4(&addr->ip) && find_free6(peer) == 0;
+    struct ml_path_candidate *c = is_6_only ? NULL : find_free(peer);
+    return c ? c : find_stalest_source(peer, is_6_only);
 }
 
 static bool is_usable(const ml_addr *a)
@@ -118,7 +185,9 @@ static bool is_usable(const ml_addr *a)
 static void add_given(struct ml_path_peer *peer, const ml_addr *addr, uint8_t from)
 {
     struct ml_path_candidate *c = ml_path_cand_find(peer, addr);
-    bool is_limit = given_count(peer) >= ML_PATH_GIVEN_MAX;
+    bool is6 = !ml_ip_is4(&addr->ip);
+    bool is_limit6 = is6 && given_count(peer, true) >= ML_PATH_IP6_GIVEN;
+    bool is_limit = is_limit6 || given_count(peer, false) >= ML_PATH_GIVEN_MAX;
     if (c) {
         /* At the limit a ping source stays a ping source. */
         if (!is_limit || (c->from & ML_CAND_GIVEN)) {
@@ -127,21 +196,22 @@ static void add_given(struct ml_path_peer *peer, const ml_addr *addr, uint8_t fr
         return;
     }
     if (!is_limit) {
-        put(find_room(peer), addr, from);
+        put(peer, find_room(peer, addr), addr, from);
     } else if (from == ML_CAND_CMM) {
-        put(find_silent_netmap(peer), addr, from);
+        put(peer, find_silent_netmap(peer, is_limit6 || (is6 && find_free6(peer) == 0)), addr, from);
     }
 }
 
 struct ml_path_candidate *ml_path_cand_heard(struct ml_path_peer *peer, ml_time now, const ml_addr *addr)
 {
+    uint16_t tick = ml_path_cand_tick(peer, now);
     struct ml_path_candidate *c = ml_path_cand_find(peer, addr);
     if (!c && is_usable(addr)) {
-        c = put(find_room(peer), addr, ML_CAND_PING);
+        c = put(peer, find_room(peer, addr), addr, ML_CAND_PING);
     }
     if (c) {
         c->from |= ML_CAND_PING;
-        c->heard_tick = ml_path_tick(now);
+        c->heard = tick;
     }
     return c;
 }
@@ -175,11 +245,11 @@ static void drop_unheld(struct ml_path_peer *peer)
 {
     for (size_t i = 0; i < ML_PATH_CANDIDATES; i++) {
         struct ml_path_candidate *c = &peer->cand[i];
-        if (!c->from && ml_addr_is_set(&c->addr)) {
+        if (!c->from) {
             if (is_best(peer, c)) {
                 ml_path_best_clear(peer);
             }
-            ml_zero(c);
+            empty(peer, c);
         }
     }
 }
@@ -209,10 +279,10 @@ void ml_path_cand_merge(struct ml_path_peer *peer, uint8_t from, const ml_addr *
 
 void ml_path_cand_prune(struct ml_path_peer *peer, ml_time now)
 {
-    uint32_t tick = ml_path_tick(now);
+    uint16_t tick = ml_path_cand_tick(peer, now);
     for (size_t i = 0; i < ML_PATH_CANDIDATES; i++) {
         struct ml_path_candidate *c = &peer->cand[i];
-        if ((c->from & ML_CAND_PING) && ml_path_tick_passed(c->heard_tick, tick, ML_PATH_SESSION_ACTIVE)) {
+        if ((c->from & ML_CAND_PING) && ml_path_tick_passed(c->heard, tick, ML_PATH_SESSION_ACTIVE)) {
             c->from &= (uint8_t)~ML_CAND_PING;
         }
     }

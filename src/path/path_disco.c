@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "base/key.h"
+#include "model/peer.h"
 #include "path/path_internal.h"
 
 /* Rounds of pings that received call-me-maybes may cause, per peer (4.4). */
@@ -28,7 +29,7 @@ bool ml_path_disco_open(struct ml_path *p, ml_time now, struct ml_path_in *in, u
         *drop = ML_DROP_NOT_READY;
         return false;
     }
-    const struct ml_disco_shared *shared = ml_path_shared(p, now, &in->sender, NULL);
+    const struct ml_disco_shared *shared = ml_path_shared(p, now, &in->sender);
     if (!shared) {
         *drop = ML_DROP_DISCO_LIMITED;
         return false;
@@ -64,9 +65,23 @@ static bool is_from(const struct ml_path_peer *peer, const ml_disco_key *sender)
     return ml_path_is_open(peer) && ml_key_equal(peer->disco, sender);
 }
 
-static uint32_t tx_mark(const struct ml_disco_msg *m)
+/* The same UDP ping again, of the same peer from the same address? Remembers it. A ping can reach us twice on some networks; it is answered once. */
+static bool is_ping_repeated(struct ml_path *p, const struct ml_path_in *in)
 {
-    return ml_get_be32(m->tx);
+    uint8_t what[ML_DISCO_TX_LEN + 8 + 16 + 4] = {0};
+    memcpy(what, in->msg.tx, ML_DISCO_TX_LEN);
+    memcpy(what + ML_DISCO_TX_LEN, in->sender.b, 8);
+    memcpy(what + ML_DISCO_TX_LEN + 8, in->from.ip.b, 16);
+    ml_put_be16(what + ML_DISCO_TX_LEN + 24, in->from.port);
+    uint32_t mark = ml_peer_hash(what, sizeof what) | 1;
+    for (size_t i = 0; i < ML_PATH_HEARD; i++) {
+        if (p->heard[i] == mark) {
+            return true;
+        }
+    }
+    p->heard[p->heard_next] = mark;
+    p->heard_next = (uint8_t)((p->heard_next + 1) % ML_PATH_HEARD);
+    return false;
 }
 
 /* ---- Ping ---- */
@@ -87,56 +102,44 @@ static void handle_derp_ping(struct ml_path *p, const struct ml_path_in *in, enu
  * once. Our own ping of a moment ago may have been lost on the way that has only now been opened; that is why the first ping
  * heard from an address in 5 s lifts the limit of discovery (path.h). So do the pings that follow our repeated call-me-maybe:
  * then one of the two is known to have been lost. */
-static void ping_back(struct ml_path *p, ml_time now, uint16_t slot, struct ml_path_candidate *c, uint32_t heard_tick)
+static void ping_back(struct ml_path *p, ml_time now, uint16_t slot, struct ml_path_candidate *c, uint16_t heard)
 {
     struct ml_path_peer *peer = &p->peers[slot];
-    uint32_t tick = ml_path_tick(now);
+    uint16_t tick = ml_path_cand_tick(peer, now);
     bool is_active = peer->last_send_at != 0 && now - peer->last_send_at <= ML_PATH_SESSION_ACTIVE;
-    bool is_news = heard_tick == 0 || ml_path_tick_passed(heard_tick, tick, ML_PATH_PING_INTERVAL);
-    bool is_due = c->pinged_tick == 0 || ml_path_tick_passed(c->pinged_tick, tick, ML_PATH_PING_INTERVAL);
+    bool is_news = ml_path_tick_passed(heard, tick, ML_PATH_PING_INTERVAL);
+    bool is_due = ml_path_tick_passed(c->pinged, tick, ML_PATH_PING_INTERVAL);
     bool is_called = peer->is_cmm_repeat && now - peer->cmm_wanted_at < ML_PATH_PING_INTERVAL &&
-                     (c->pinged_tick == 0 || ml_path_tick_passed(c->pinged_tick, tick, CALLED_PING_INTERVAL));
+                     ml_path_tick_passed(c->pinged, tick, CALLED_PING_INTERVAL);
     if (is_active && (is_news || is_due || is_called) && !ml_path_is_trusted(peer, now) &&
-        ml_path_family_usable(p, &c->addr.ip)) {
+        ml_path_family_usable(p, c->ip6 == 0)) {
         ml_path_ping_candidate(p, now, slot, c);
     }
 }
 
-/* The same ping again, from the same address? Remembers this one. A ping can reach us twice on some networks; it is answered
- * once. Every peer with the sender's key gets the address as a candidate, because a key can be shared (3.3). */
-static bool note_udp_ping(struct ml_path *p, ml_time now, const struct ml_path_in *in, uint16_t *slot)
+/* Every peer with the sender's key gets the address as a candidate, because a key can be shared (3.3). Returns the slot of the
+ * node that the ping names, or of another with that key. */
+static uint16_t note_udp_ping(struct ml_path *p, ml_time now, const struct ml_path_in *in, bool is_repeated)
 {
-    uint32_t mark = tx_mark(&in->msg);
-    bool is_repeated = false;
+    uint16_t slot = ML_PATH_NO_SLOT;
     for (uint16_t i = 0; i < p->peer_count; i++) {
         struct ml_path_peer *peer = &p->peers[i];
         if (!is_from(peer, &in->sender)) {
             continue;
         }
-        if (*slot == ML_PATH_NO_SLOT || ml_key_equal(peer->node, &in->msg.node_key)) {
-            *slot = i;
+        if (slot == ML_PATH_NO_SLOT || ml_key_equal(peer->node, &in->msg.node_key)) {
+            slot = i;
         }
+        (void)ml_path_cand_tick(peer, now);
         struct ml_path_candidate *c = ml_path_cand_find(peer, &in->from);
-        bool is_again = c && c->heard_tick && c->heard_tx == mark;
-        uint32_t heard_tick = c ? c->heard_tick : 0;
-        is_repeated |= is_again;
+        uint16_t heard = c ? c->heard : 0;
         c = ml_path_cand_heard(peer, now, &in->from);
-        if (!c || is_again) {
-            continue;
-        }
-        c->heard_tx = mark;
-        peer->is_called = false;
-        ping_back(p, now, i, c, heard_tick);
-    }
-    if (*slot == ML_PATH_NO_SLOT) {
-        struct ml_path_key *k;
-        if (ml_path_shared(p, now, &in->sender, &k) && k) {
-            is_repeated = k->heard_tx == mark && ml_addr_equal(&k->heard_from, &in->from);
-            k->heard_tx = mark;
-            k->heard_from = in->from;
+        if (c && !is_repeated) {
+            peer->is_called = false;
+            ping_back(p, now, i, c, heard);
         }
     }
-    return is_repeated;
+    return slot;
 }
 
 static uint16_t handle_ping(struct ml_path *p, ml_time now, const struct ml_path_in *in, enum ml_drop *drop)
@@ -150,7 +153,9 @@ static uint16_t handle_ping(struct ml_path *p, ml_time now, const struct ml_path
         *drop = ML_DROP_DISCO_WRONG_CARRIER;
         return slot;
     }
-    if (note_udp_ping(p, now, in, &slot)) {
+    bool is_repeated = is_ping_repeated(p, in);
+    slot = note_udp_ping(p, now, in, is_repeated);
+    if (is_repeated) {
         *drop = ML_DROP_DISCO_DUPLICATE;
     } else if (!ml_path_pong_queue(p, in, &in->from)) {
         *drop = ML_DROP_DISCO_LIMITED;
@@ -210,12 +215,13 @@ static uint16_t handle_pong(struct ml_path *p, ml_time now, const struct ml_path
 /* ---- Call-me-maybe ---- */
 
 /* The peer's pings come through: one was heard just now. */
-static bool is_pinged(const struct ml_path_peer *peer, ml_time now)
+static bool is_pinged(struct ml_path_peer *peer, ml_time now)
 {
+    uint16_t tick = ml_path_cand_tick(peer, now);
     bool is_heard = false;
     for (size_t i = 0; i < ML_PATH_CANDIDATES; i++) {
         const struct ml_path_candidate *c = &peer->cand[i];
-        is_heard |= c->from && c->heard_tick && !ml_path_tick_passed(c->heard_tick, ml_path_tick(now), CMM_ROUND_INTERVAL);
+        is_heard |= c->from && !ml_path_tick_passed(c->heard, tick, CMM_ROUND_INTERVAL);
     }
     return is_heard;
 }
@@ -262,7 +268,7 @@ static uint16_t handle_cmm(struct ml_path *p, ml_time now, const struct ml_path_
         ml_path_check_begin(peer, now);
     }
     for (size_t i = 0; i < ML_PATH_CANDIDATES; i++) {
-        peer->cand[i].pinged_tick = 0;
+        peer->cand[i].pinged = 0;
     }
     ml_path_discover(p, now, slot, false);
     return slot;

@@ -37,11 +37,15 @@ enum ml_path_purpose { ML_PURPOSE_DISCOVERY, ML_PURPOSE_HEARTBEAT, ML_PURPOSE_CL
 
 /* path_candidate.c */
 
-/* Candidates keep times as 32-bit ticks of 16.4 ms, never 0: good for two years, long after which a wrong guess costs one
- * ping too few or too many. */
-uint32_t ml_path_tick(ml_time now);
-/* At least `d` has passed between the two ticks, surely. */
-bool ml_path_tick_passed(uint32_t then, uint32_t now, ml_time d);
+/*
+ * Candidates keep times as 16-bit ticks of 16.4 ms. This is the tick of `now`, never 0, to be asked before any stamp of the peer
+ * is read or written: stamps older than a minute are forgotten here, long before they could be mistaken for later ones. (When
+ * nobody asked for two years, a wrong guess costs one ping too few or too many.)
+ */
+uint16_t ml_path_cand_tick(struct ml_path_peer *peer, ml_time now);
+/* At least `d`, up to a minute, has passed between the two ticks, surely. Always true when `then` is 0. */
+bool ml_path_tick_passed(uint16_t then, uint16_t now, ml_time d);
+ml_addr ml_path_cand_addr(const struct ml_path_peer *peer, const struct ml_path_candidate *c);
 struct ml_path_candidate *ml_path_cand_find(struct ml_path_peer *peer, const ml_addr *addr);
 /* Note a ping from `addr`. The candidate, or NULL when none could be made for it. */
 struct ml_path_candidate *ml_path_cand_heard(struct ml_path_peer *peer, ml_time now, const ml_addr *addr);
@@ -65,10 +69,8 @@ void ml_path_cli_finish(struct ml_path *p, uint8_t cli, const struct ml_path_pon
 
 /* path_key.c */
 
-/* The shared key with `disco`: from a slot, from the cache, or computed now. NULL: no keys, limited, or a bad point. `key`, if
- * not NULL, gets the cache entry, or NULL when a slot holds it. */
-const struct ml_disco_shared *ml_path_shared(struct ml_path *p, ml_time now, const ml_disco_key *disco,
-                                             struct ml_path_key **key);
+/* The shared key with `disco`: from a slot, from the cache, or computed now. NULL: no keys, limited, or a bad point. */
+const struct ml_disco_shared *ml_path_shared(struct ml_path *p, ml_time now, const ml_disco_key *disco);
 /* Drops the shared key of a slot whose peer has another disco key by now. */
 void ml_path_shared_check(struct ml_path_peer *peer);
 void ml_path_keys_clear(struct ml_path *p);
@@ -96,7 +98,7 @@ bool ml_path_ping_best(struct ml_path *p, ml_time now, uint16_t slot);
 void ml_path_discover(struct ml_path *p, ml_time now, uint16_t slot, bool with_cmm);
 /* Ping this candidate for discovery. False: no room. */
 bool ml_path_ping_candidate(struct ml_path *p, ml_time now, uint16_t slot, struct ml_path_candidate *c);
-bool ml_path_family_usable(const struct ml_path *p, const ml_ip *ip);
+bool ml_path_family_usable(const struct ml_path *p, bool is4);
 
 static inline bool ml_path_is_open(const struct ml_path_peer *peer)
 {

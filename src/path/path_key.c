@@ -68,12 +68,8 @@ static bool fill_slot(struct ml_path *p, struct ml_path_peer *peer)
     return ml_curve_take(p->cfg.budget) && ml_disco_shared(&peer->shared, peer->disco, &p->disco_priv);
 }
 
-const struct ml_disco_shared *ml_path_shared(struct ml_path *p, ml_time now, const ml_disco_key *disco,
-                                             struct ml_path_key **key)
+const struct ml_disco_shared *ml_path_shared(struct ml_path *p, ml_time now, const ml_disco_key *disco)
 {
-    if (key) {
-        *key = NULL;
-    }
     if (!p->has_keys || !ml_key_is_set(disco)) {
         return NULL;
     }
@@ -100,9 +96,6 @@ const struct ml_disco_shared *ml_path_shared(struct ml_path *p, ml_time now, con
         k->disco = *disco;
     }
     k->used_at = now;
-    if (key) {
-        *key = k;
-    }
     return &k->shared;
 }
 

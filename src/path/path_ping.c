@@ -172,7 +172,7 @@ bool ml_path_pong_queue(struct ml_path *p, const struct ml_path_in *in, const ml
 static size_t seal(struct ml_path *p, ml_time now, const ml_disco_key *disco, const struct ml_disco_msg *m, uint8_t *buf,
                    size_t cap)
 {
-    const struct ml_disco_shared *shared = ml_path_shared(p, now, disco, NULL);
+    const struct ml_disco_shared *shared = ml_path_shared(p, now, disco);
     if (!shared) {
         return 0;
     }
@@ -325,8 +325,9 @@ ml_err ml_path_cli_ping(struct ml_path *p, ml_time now, uint16_t slot, uint32_t 
         }
         for (size_t k = 0; k < ML_PATH_CANDIDATES; k++) {
             const struct ml_path_candidate *c = &peer->cand[k];
-            if (c->from && ml_path_family_usable(p, &c->addr.ip)) {
-                any |= ml_path_ping_queue(p, now, slot, &c->addr, 0, ML_PURPOSE_CLI, cli);
+            if (c->from && ml_path_family_usable(p, c->ip6 == 0)) {
+                ml_addr to = ml_path_cand_addr(peer, c);
+                any |= ml_path_ping_queue(p, now, slot, &to, 0, ML_PURPOSE_CLI, cli);
             }
         }
     }

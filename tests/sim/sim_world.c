@@ -13,6 +13,7 @@
 #include "base/bytes.h"
 #include "disco/disco_demux.h"
 #include "ip/ip_build.h"
+#include "path/path_internal.h"
 #include "stun/stun_msg.h"
 
 #include <stdarg.h>
@@ -810,7 +811,8 @@ void sim_explain(struct sim *w, unsigned from, unsigned to)
            ml_key_equal(p->disco, ml_path_disco_key(&w->n[to].ml->path)) ? "right" : "stale");
     for (unsigned i = 0; i < ML_PATH_CANDIDATES; i++) {
         if (p->cand[i].from) {
-            print_addr("   candidate", &p->cand[i].addr);
+            ml_addr addr = ml_path_cand_addr(p, &p->cand[i]);
+            print_addr("   candidate", &addr);
             printf(" from %u, pong %d\n", p->cand[i].from, p->cand[i].has_pong);
         }
     }

@@ -8,7 +8,7 @@
 
 #include "base/addr.h"
 #include "base/key.h"
-#include "path/path.h"
+#include "path/path_internal.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
@@ -56,16 +56,22 @@ static void check(struct world *w)
 {
     for (int s = 0; s < SLOTS; s++) {
         struct ml_path_peer *peer = &w->peers[s];
-        size_t given = 0;
+        size_t given = 0, given6 = 0;
         bool has_best = !ml_addr_is_set(&peer->best);
         for (size_t i = 0; i < ML_PATH_CANDIDATES; i++) {
             given += (peer->cand[i].from & 3) != 0;
-            has_best |= peer->cand[i].from && ml_addr_equal(&peer->cand[i].addr, &peer->best);
+            const struct ml_path_candidate *c = &peer->cand[i];
+            ml_addr addr = ml_path_cand_addr(peer, c);
+            has_best |= c->from && ml_addr_equal(&addr, &peer->best);
+            given6 += (c->from & 3) != 0 && c->ip6;
+            require(!c->ip6 || (c->from && ml_ip_is6(&addr.ip)));
             for (size_t k = 0; k < i; k++) {
-                require(!peer->cand[i].from || !peer->cand[k].from || !ml_addr_equal(&peer->cand[i].addr, &peer->cand[k].addr));
+                ml_addr other = ml_path_cand_addr(peer, &peer->cand[k]);
+                require(!c->from || !peer->cand[k].from || !ml_addr_equal(&addr, &other));
+                require(!c->ip6 || c->ip6 != peer->cand[k].ip6);
             }
         }
-        require(given <= ML_PATH_GIVEN_MAX);
+        require(given <= ML_PATH_GIVEN_MAX && given6 <= ML_PATH_IP6_GIVEN);
         require(has_best || peer->is_wireguard_only);
         require(peer->node || (peer->heartbeat_at == ML_NEVER && !peer->is_cmm_wanted));
     }

@@ -8,7 +8,7 @@
 
 #include "base/key.h"
 #include "disco/vectors.h"
-#include "path/path.h"
+#include "path/path_internal.h"
 
 #define WORLD_SLOTS 3
 #define WORLD_SENT  64
@@ -68,6 +68,11 @@ static inline void open_slot(struct world *w, uint16_t slot, uint16_t region, co
     info.endpoints = eps;
     info.endpoint_count = count;
     ml_path_peer_open(&w->p, w->now, slot, &info);
+}
+
+static inline bool has_candidate(struct world *w, uint16_t slot, const ml_addr *addr)
+{
+    return ml_path_cand_find(&w->peers[slot], addr) != NULL;
 }
 
 /* Fresh own endpoints, so that call-me-maybes do not wait. */

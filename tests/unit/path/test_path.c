@@ -652,13 +652,8 @@ static void D37_a_flood_of_pings_from_many_ports_is_bounded_and_spares_the_best_
     struct ml_path_status st;
     ml_path_get_status(&w.p, w.now, 0, &st);
     assert_true(ml_addr_equal(&st.direct, &best));
-    bool has_best = false, has_netmap = false;
     ml_addr ep = vec_addr(EP);
-    for (int i = 0; i < ML_PATH_CANDIDATES; i++) {
-        has_best |= ml_addr_equal(&w.peers[0].cand[i].addr, &best);
-        has_netmap |= ml_addr_equal(&w.peers[0].cand[i].addr, &ep);
-    }
-    assert_true(has_best && has_netmap);
+    assert_true(has_candidate(&w, 0, &best) && has_candidate(&w, 0, &ep));
 }
 
 static void a_long_netmap_list_leaves_room_for_ping_sources_and_prefers_public_addresses(void **state)
@@ -681,6 +676,58 @@ static void a_long_netmap_list_leaves_room_for_ping_sources_and_prefers_public_a
     route();
     drain(&w);
     assert_non_null(find_ping_to(&w, "203.0.113.90:1"));
+}
+
+static void D37_ipv6_candidates_have_a_bound_of_their_own_and_the_best_path_stays(void **state)
+{
+    (void)state;
+    ml_addr eps[6];
+    const char *text[] = {"[2001:db8::1]:1", "[2001:db8::2]:1", "[2001:db8::3]:1",
+                          "[2001:db8::4]:1", "203.0.113.1:1",   "203.0.113.2:1"};
+    for (int i = 0; i < 6; i++) {
+        eps[i] = vec_addr(text[i]);
+    }
+    ml_addr local[2] = {vec_addr("10.0.0.2:41641"), vec_addr("[2001:db8:1::2]:41641")};
+    ml_path_set_local_addrs(&w.p, local, 2);
+    open_slot(&w, 0, 7, eps, 6);
+    assert_true(has_candidate(&w, 0, &eps[0]) && has_candidate(&w, 0, &eps[1]) && has_candidate(&w, 0, &eps[2]));
+    assert_false(has_candidate(&w, 0, &eps[3]));
+    assert_true(has_candidate(&w, 0, &eps[4]) && has_candidate(&w, 0, &eps[5]));
+    make_direct(&w, text[1], ML_MSEC(4));
+    for (int port = 2; port < 3000; port++) {
+        char from[40];
+        snprintf(from, sizeof from, "[2001:db8::9]:%d", port);
+        w.now += 100;
+        ping_us(&w, 0, from, (uint8_t)port);
+        assert_int_equal(w.drop, ML_DROP_NONE);
+        assert_int_equal(drain(&w), 1);
+        ml_addr source = vec_addr(from);
+        assert_true(has_candidate(&w, 0, &source)); /* the newest replaces the one before */
+    }
+    for (int i = 0; i < 6; i++) {
+        assert_int_equal(has_candidate(&w, 0, &eps[i]), i != 3);
+    }
+    struct ml_path_status st;
+    ml_path_get_status(&w.p, w.now, 0, &st);
+    assert_true(ml_addr_equal(&st.direct, &eps[1]));
+}
+
+static void a_candidate_pinged_long_ago_is_pinged_at_once_however_long_that_is(void **state)
+{
+    (void)state;
+    /* Stamps are 16 bits of 16.4 ms: 1,073.7 s later they would look the same. */
+    const ml_time gaps[] = {ML_MSEC(1073741), ML_MSEC(1074741), ML_MSEC(2 * 1073741), ML_SEC(3600), ML_SEC(40 * 86400)};
+    for (size_t i = 0; i < sizeof gaps / sizeof *gaps; i++) {
+        route();
+        drain(&w);
+        assert_non_null(find_ping_to(&w, EP));
+        w.now += gaps[i];
+        ml_path_on_time(&w.p, w.now);
+        drain(&w);
+    }
+    route();
+    drain(&w);
+    assert_non_null(find_ping_to(&w, EP));
 }
 
 static void a_ping_source_is_forgotten_45_s_after_its_last_ping(void **state)
@@ -798,6 +845,8 @@ int main(void)
         cmocka_unit_test_setup(D37_a_flood_of_pings_from_many_ports_is_bounded_and_spares_the_best_path, setup),
         cmocka_unit_test_setup(a_long_netmap_list_leaves_room_for_ping_sources_and_prefers_public_addresses, setup),
         cmocka_unit_test_setup(a_ping_source_is_forgotten_45_s_after_its_last_ping, setup),
+        cmocka_unit_test_setup(D37_ipv6_candidates_have_a_bound_of_their_own_and_the_best_path_stays, setup),
+        cmocka_unit_test_setup(a_candidate_pinged_long_ago_is_pinged_at_once_however_long_that_is, setup),
         cmocka_unit_test_setup(a_candidate_gone_from_the_netmap_takes_the_best_path_with_it, setup),
         cmocka_unit_test_setup(rebind_forgets_best_paths_keeps_candidates_and_wants_stun, setup),
         cmocka_unit_test_setup(an_unreachable_address_is_not_used_until_it_answers, setup),
