@@ -12,6 +12,7 @@ static const char *const tenants[CORE_TENANT_COUNT] = {
     [CORE_TENANT_ENGINE] = "engine and its modules",
     [CORE_TENANT_WG_PEERS] = "WireGuard sessions",
     [CORE_TENANT_WG_FLIGHTS] = "initiations waiting for an answer",
+    [CORE_TENANT_WG_SPARES] = "next and previous keypairs",
     [CORE_TENANT_WG_STAGES] = "packets waiting for a session",
     [CORE_TENANT_PATH_PEERS] = "paths of sessions",
     [CORE_TENANT_NETCHECK] = "latency measurements",
@@ -57,6 +58,7 @@ int main(void)
     PRINT_SIZE(struct ml_h2);
     PRINT_SIZE(struct ml_wg);
     PRINT_SIZE(struct ml_wg_peer);
+    PRINT_SIZE(struct ml_wg_spare);
     PRINT_SIZE(struct ml_wg_stage);
     PRINT_SIZE(struct ml_path);
     PRINT_SIZE(struct ml_path_peer);

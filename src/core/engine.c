@@ -42,7 +42,7 @@ static void *take(struct arena *a, enum core_tenant tenant, size_t len)
 
 /* The configuration with every default filled in. */
 struct sizes {
-    uint16_t peers, slots, regions, rules, derp, stages, routes, flows, handshakes, flights;
+    uint16_t peers, slots, regions, rules, derp, stages, routes, flows, handshakes, flights, spares;
     uint32_t outq, tx;
 };
 
@@ -61,6 +61,8 @@ static bool get_sizes(const ml_config *cfg, struct sizes *z)
     z->handshakes = (uint16_t)(z->slots / 16U < 4U ? 4U : (z->slots / 16U > 32U ? 32U : z->slots / 16U));
     /* Half of the peers may be waiting for an answer at a time. */
     z->flights = (uint16_t)(z->slots <= 8U ? z->slots : (z->slots / 2U < 8U ? 8U : z->slots / 2U));
+    /* Half of the sessions may be in the midst of a change of keys at a time. */
+    z->spares = z->flights;
     z->flows = (uint16_t)(z->peers < 64 ? 64 : (z->peers > 512 ? 512 : z->peers));
     return z->peers <= ML_MAP_MAX_PEERS && z->slots <= ML_WG_MAX_SLOTS && z->regions <= 1024 && z->derp <= ML_DERP_SLOTS_MAX &&
            z->outq >= MIN_OUTQ && z->tx >= ML_DERP_TX_MIN && z->tx >= ML_CONTROL_TX_MIN;
@@ -70,6 +72,7 @@ struct layout {
     struct ml_engine *ml;
     struct ml_wg_peer *wg_peers;
     struct ml_wg_flight *wg_flights;
+    struct ml_wg_spare *wg_spares;
     struct ml_wg_stage *wg_stages;
     struct ml_path_peer *path_peers;
     struct ml_netcheck_region *netcheck_regions;
@@ -91,6 +94,7 @@ static size_t lay_out(struct arena a, const struct sizes *z, struct layout *l)
     l->ml = take(&a, CORE_TENANT_ENGINE, sizeof *l->ml);
     l->wg_peers = take(&a, CORE_TENANT_WG_PEERS, z->slots * sizeof *l->wg_peers);
     l->wg_flights = take(&a, CORE_TENANT_WG_FLIGHTS, z->flights * sizeof *l->wg_flights);
+    l->wg_spares = take(&a, CORE_TENANT_WG_SPARES, z->spares * sizeof *l->wg_spares);
     l->wg_stages = take(&a, CORE_TENANT_WG_STAGES, z->stages * sizeof *l->wg_stages);
     l->path_peers = take(&a, CORE_TENANT_PATH_PEERS, z->slots * sizeof *l->path_peers);
     l->netcheck_regions = take(&a, CORE_TENANT_NETCHECK, z->regions * sizeof *l->netcheck_regions);
@@ -230,6 +234,8 @@ ml_err ml_init(ml_engine **out, void *mem, size_t len, const ml_config *cfg)
     ml->wg_stage_count = z.stages;
     ml->wg_flights = l.wg_flights;
     ml->wg_flight_count = z.flights;
+    ml->wg_spares = l.wg_spares;
+    ml->wg_spare_count = z.spares;
     *out = ml;
     return ML_OK;
 }
@@ -480,6 +486,8 @@ static ml_err start_wg(struct ml_engine *ml, ml_time now)
                                       .stage = ml->wg_stages,
                                       .flights = ml->wg_flights,
                                       .flight_count = ml->wg_flight_count,
+                                      .spares = ml->wg_spares,
+                                      .spare_count = ml->wg_spare_count,
                                       .peer_count = ml->max_slots,
                                       .stage_count = ml->wg_stage_count,
                                       .tai_mark = memcmp(ml->clock_mark, no_mark, sizeof no_mark) != 0 ? ml->clock_mark : NULL,

@@ -224,7 +224,8 @@ struct ml_engine {
     struct ml_wg_peer *wg_peers;
     struct ml_wg_stage *wg_stages;
     struct ml_wg_flight *wg_flights;
-    uint16_t wg_stage_count, wg_flight_count;
+    struct ml_wg_spare *wg_spares;
+    uint16_t wg_stage_count, wg_flight_count, wg_spare_count;
     bool has_wg;      /* ml_wg_init() was done */
     uint32_t *scores; /* one for each region, for netcheck */
 
@@ -296,6 +297,7 @@ enum core_tenant {
     CORE_TENANT_ENGINE, /* struct ml_engine: what does not grow with any setting */
     CORE_TENANT_WG_PEERS,
     CORE_TENANT_WG_FLIGHTS, /* initiations that wait for their answer */
+    CORE_TENANT_WG_SPARES,  /* keypairs that are not, or no longer, sent on */
     CORE_TENANT_WG_STAGES,  /* packets that wait for a session */
     CORE_TENANT_PATH_PEERS,
     CORE_TENANT_NETCHECK,

@@ -199,7 +199,8 @@ static bool stage_add(struct ml_wg *wg, struct ml_wg_peer *p, const uint8_t *pkt
 ml_err ml_wg_init(struct ml_wg *wg, ml_time now, const struct ml_wg_cfg *cfg)
 {
     if (!cfg->random || !cfg->random->fill || !cfg->peers || cfg->peer_count == 0 || cfg->peer_count > ML_WG_MAX_SLOTS ||
-        cfg->stage_count == NONE || (cfg->stage_count > 0 && !cfg->stage) || !cfg->flights || cfg->flight_count == 0) {
+        cfg->stage_count == NONE || (cfg->stage_count > 0 && !cfg->stage) || !cfg->flights || cfg->flight_count == 0 ||
+        !cfg->spares || cfg->spare_count == 0) {
         return ML_ERR_ARG;
     }
     ml_zero(wg);
@@ -210,6 +211,7 @@ ml_err ml_wg_init(struct ml_wg *wg, ml_time now, const struct ml_wg_cfg *cfg)
     wg->stage = cfg->stage;
     wg->flights = cfg->flights;
     wg->flight_count = cfg->flight_count;
+    wg->spares = (struct ml_wg_spares){.list = cfg->spares, .count = cfg->spare_count};
     wg->stage_count = cfg->stage_count;
     wg->stage_per_peer = cfg->stage_per_peer ? cfg->stage_per_peer : 4;
     wg->next_at = ML_NEVER;
@@ -220,6 +222,7 @@ ml_err ml_wg_init(struct ml_wg *wg, ml_time now, const struct ml_wg_cfg *cfg)
     }
     memset(cfg->peers, 0, cfg->peer_count * sizeof *cfg->peers);
     memset(cfg->flights, 0, cfg->flight_count * sizeof *cfg->flights);
+    memset(cfg->spares, 0, cfg->spare_count * sizeof *cfg->spares);
     for (uint16_t i = cfg->stage_count; i > 0; i--) {
         wg->stage[i - 1].len = 0;
         stage_free(wg, (uint16_t)(i - 1));
@@ -233,6 +236,7 @@ void ml_wg_clear(struct ml_wg *wg)
 {
     ml_wipe(wg->peers, wg->peer_count * sizeof *wg->peers);
     ml_wipe(wg->flights, wg->flight_count * sizeof *wg->flights);
+    ml_wipe(wg->spares.list, wg->spares.count * sizeof *wg->spares.list);
     if (wg->stage_count > 0) {
         ml_wipe(wg->stage, wg->stage_count * sizeof *wg->stage);
     }
@@ -247,6 +251,47 @@ static void drop_draft(struct ml_wg *wg, const struct ml_wg_peer *p)
     }
 }
 
+/* ---- Cookies ---- */
+
+/* The cookie of this peer, or NULL. */
+static struct ml_wg_cookie *cookie_of(struct ml_wg *wg, const struct ml_wg_peer *p)
+{
+    for (size_t i = 0; i < ML_CFG_WG_COOKIES; i++) {
+        if (wg->cookies[i].is_held && wg->cookies[i].slot == slot_of(wg, p)) {
+            return &wg->cookies[i];
+        }
+    }
+    return NULL;
+}
+
+static void drop_cookie(struct ml_wg *wg, const struct ml_wg_peer *p)
+{
+    struct ml_wg_cookie *k = cookie_of(wg, p);
+
+    if (k) {
+        ml_wipe(k, sizeof *k);
+    }
+}
+
+/* Where the cookie of this peer goes: its own place, a free one, or that of the oldest. */
+static struct ml_wg_cookie *cookie_room(struct ml_wg *wg, const struct ml_wg_peer *p)
+{
+    struct ml_wg_cookie *room = cookie_of(wg, p);
+
+    for (size_t i = 0; i < ML_CFG_WG_COOKIES && !room; i++) {
+        room = wg->cookies[i].is_held ? NULL : &wg->cookies[i];
+    }
+    if (!room) {
+        room = &wg->cookies[0];
+        for (size_t i = 1; i < ML_CFG_WG_COOKIES; i++) {
+            room = wg->cookies[i].at < room->at ? &wg->cookies[i] : room;
+        }
+    }
+    return room;
+}
+
+/* ---- Sessions ---- */
+
 /* Ends all sessions and handshakes of a peer and forgets what waits for them. */
 static void reset_peer(struct ml_wg *wg, struct ml_wg_peer *p)
 {
@@ -254,7 +299,7 @@ static void reset_peer(struct ml_wg *wg, struct ml_wg_peer *p)
     drop_draft(wg, p);
     ml_wg_session_clear(&p->session);
     end_flight(wg, p);
-    ml_wg_cookie_init(&p->cookie);
+    drop_cookie(wg, p);
     ml_wg_timers_init(&p->timers);
     p->flags &= (uint8_t) ~(FLAG_INITIATION | FLAG_KEEPALIVE);
 }
@@ -343,6 +388,8 @@ void ml_wg_peer_close(struct ml_wg *wg, uint16_t slot)
     }
     drop_draft(wg, p);
     end_flight(wg, p);
+    drop_cookie(wg, p);
+    ml_wg_session_clear(&p->session); /* gives back what others may use */
     ml_wipe(p, sizeof *p);
 }
 
@@ -533,7 +580,7 @@ static void on_response(struct ml_wg *wg, ml_time now, const uint8_t *msg, struc
     case ML_CURVE_DONE:
         break;
     }
-    ml_wg_session_install_current(&p->session, now, &keys);
+    ml_wg_session_install_current(&p->session, &wg->spares, now, &keys);
     ml_wipe(&keys, sizeof keys);
     ml_wg_timers_any_received(&p->timers);
     ml_wg_timers_session_derived(&p->timers, now);
@@ -549,15 +596,23 @@ static void on_cookie(struct ml_wg *wg, ml_time now, const uint8_t *msg, struct 
 {
     uint32_t index = ml_get_le32(msg + ML_WG_COOKIE_OFF_RECEIVER);
     struct ml_wg_peer *p = peer_of_index(wg, index);
+    const struct ml_wg_flight *f = flight_of_index(wg, index);
+    const uint8_t *mac1 = f ? f->mac1 : NULL; /* of the message that it answers, an initiation or a response */
 
-    if (!p || index == 0 || (!flight_of_index(wg, index) && ml_wg_session_find(&p->session, index) == ML_WG_KEYPAIR_NONE)) {
+    if (p && !f && ml_wg_session_find(&p->session, index) == ML_WG_KEYPAIR_NEXT) {
+        mac1 = p->session.next->as.next.mac1;
+    }
+    if (!mac1) {
         res->drop = ML_DROP_WG_UNKNOWN_INDEX;
         return;
     }
-    if (!ml_wg_cookie_consume(&p->cookie, now, p->key->b, msg)) {
+    struct ml_wg_cookie *k = cookie_room(wg, p);
+    if (!ml_wg_cookie_open(k, now, p->key->b, mac1, msg)) {
         res->drop = ML_DROP_WG_BAD_AUTH;
         return;
     }
+    k->slot = slot_of(wg, p);
+    k->is_held = true;
     res->type = ML_WG_IN_COOKIE;
     res->slot = slot_of(wg, p);
 }
@@ -728,6 +783,9 @@ static ml_drop answer(struct ml_wg *wg, ml_time now, struct ml_wg_peer *p)
     uint8_t stamp[ML_WG_STAMP_LEN];
 
     ml_drop drop = wg->pending.step == 0 ? admit(wg, now, p) : ML_DROP_NONE;
+    if (drop == ML_DROP_NONE && !ml_wg_session_has_room(&p->session, &wg->spares, now)) {
+        drop = ML_DROP_NO_MEMORY;
+    }
     if (drop != ML_DROP_NONE) {
         return drop;
     }
@@ -746,9 +804,12 @@ static ml_drop answer(struct ml_wg *wg, ml_time now, struct ml_wg_peer *p)
     }
     memcpy(p->stamp, stamp, sizeof p->stamp);
     p->initiation_at = now;
-    ml_wg_cookie_add_macs(&p->cookie, now, p->key->b, wg->reply, ML_WG_RESPONSE_LEN);
-    ml_wg_session_install_next(&p->session, now, &keys);
+    bool is_kept = ml_wg_session_install_next(&p->session, &wg->spares, now, &keys);
     ml_wipe(&keys, sizeof keys);
+    if (!is_kept) {
+        return ML_DROP_NO_MEMORY;
+    }
+    ml_wg_cookie_add_macs(cookie_of(wg, p), now, p->key->b, wg->reply, ML_WG_RESPONSE_LEN, p->session.next->as.next.mac1);
     ml_wg_timers_any_received(&p->timers);
     ml_wg_timers_session_derived(&p->timers, now);
     ml_wg_timers_response_sent(&p->timers, now);
@@ -879,7 +940,7 @@ static bool write_initiation(struct ml_wg *wg, ml_time now, struct ml_wg_peer *p
     f->slot = slot_of(wg, p);
     f->sent_at = now;
     ml_wipe(ss, sizeof ss);
-    ml_wg_cookie_add_macs(&p->cookie, now, p->key->b, dst, ML_WG_INITIATION_LEN);
+    ml_wg_cookie_add_macs(cookie_of(wg, p), now, p->key->b, dst, ML_WG_INITIATION_LEN, f->mac1);
     ml_wg_timers_initiation_sent(&p->timers, now, &wg->rng);
     note_deadline(wg, p);
     wg->counters.initiations_sent++;

@@ -51,13 +51,13 @@ struct ml_wg_flight {
     ml_time sent_at;
     struct ml_wg_initiator hs; /* local_index 0: free */
     uint16_t slot;
+    uint8_t mac1[ML_WG_MAC_LEN]; /* for a cookie that answers it */
 };
 
 /** One peer with session state. All of it is private to wg.c. */
 struct ml_wg_peer {
     const ml_node_key *key; /* the owner's */
     struct ml_wg_session session;
-    struct ml_wg_cookie cookie;
     struct ml_wg_timers timers;
     ml_time initiation_at; /* last initiation accepted; ML_NEVER: none */
     uint8_t stamp[ML_WG_STAMP_LEN];
@@ -85,8 +85,10 @@ struct ml_wg_cfg {
     struct ml_wg_peer *peers; /* slots; live as long as the device */
     struct ml_wg_stage *stage;
     struct ml_wg_flight *flights;
+    struct ml_wg_spare *spares;
     uint16_t peer_count;     /* 1..ML_WG_MAX_SLOTS */
     uint16_t flight_count;   /* 1 or more; as many as slots, and nobody waits */
+    uint16_t spare_count;    /* 1 or more; twice as many as slots, and no keypair gives way to that of another peer */
     uint16_t stage_count;    /* may be 0: then nothing waits */
     uint8_t stage_per_peer;  /* newest kept; 0 = 4 */
     uint32_t load_per_sec;   /* handshake messages a second beyond which cookies are asked for; 0 = 20 */
@@ -108,6 +110,8 @@ struct ml_wg {
     struct ml_wg_peer *peers;
     struct ml_wg_stage *stage;
     struct ml_wg_flight *flights;
+    struct ml_wg_spares spares;
+    struct ml_wg_cookie cookies[ML_CFG_WG_COOKIES];
     ml_time next_at; /* nothing is due before */
     struct ml_wg_counters counters;
     uint32_t stage_seq;

@@ -152,13 +152,8 @@ void ml_wg_checker_reply(struct ml_wg_cookie_checker *c, ml_time now, const ml_r
     ml_wipe(cookie, sizeof cookie);
 }
 
-void ml_wg_cookie_init(struct ml_wg_cookie *k)
-{
-    ml_wipe(k, sizeof *k);
-    k->cookie_at = ML_NEVER;
-}
-
-void ml_wg_cookie_add_macs(struct ml_wg_cookie *k, ml_time now, const uint8_t peer_pub[32], uint8_t *msg, size_t len)
+void ml_wg_cookie_add_macs(const struct ml_wg_cookie *k, ml_time now, const uint8_t peer_pub[32], uint8_t *msg, size_t len,
+                           uint8_t mac1_copy[ML_WG_MAC_LEN])
 {
     uint8_t key[32];
     uint8_t *mac2 = msg + len - ML_WG_MAC_LEN;
@@ -166,30 +161,28 @@ void ml_wg_cookie_add_macs(struct ml_wg_cookie *k, ml_time now, const uint8_t pe
 
     ml_wg_mac1_key(key, peer_pub);
     ml_blake2s_mac16(mac1, key, sizeof key, msg, len - 2 * (size_t)ML_WG_MAC_LEN);
-    memcpy(k->last_mac1, mac1, ML_WG_MAC_LEN);
-    k->has_last_mac1 = true;
-    if (k->cookie_at != ML_NEVER && now - k->cookie_at <= ML_WG_COOKIE_LIFE) {
-        ml_blake2s_mac16(mac2, k->cookie, ML_WG_MAC_LEN, msg, len - ML_WG_MAC_LEN);
+    if (mac1_copy) {
+        memcpy(mac1_copy, mac1, ML_WG_MAC_LEN);
+    }
+    if (k && now - k->at <= ML_WG_COOKIE_LIFE) {
+        ml_blake2s_mac16(mac2, k->b, ML_WG_MAC_LEN, msg, len - ML_WG_MAC_LEN);
     } else {
         memset(mac2, 0, ML_WG_MAC_LEN);
     }
 }
 
-bool ml_wg_cookie_consume(struct ml_wg_cookie *k, ml_time now, const uint8_t peer_pub[32],
-                          const uint8_t reply[ML_WG_COOKIE_LEN])
+bool ml_wg_cookie_open(struct ml_wg_cookie *k, ml_time now, const uint8_t peer_pub[32], const uint8_t mac1[ML_WG_MAC_LEN],
+                       const uint8_t reply[ML_WG_COOKIE_LEN])
 {
     uint8_t key[32];
     uint8_t cookie[ML_WG_MAC_LEN];
 
-    if (!k->has_last_mac1) {
-        return false;
-    }
     ml_wg_cookie_key(key, peer_pub);
-    bool ok = ml_xaead_open(cookie, key, reply + ML_WG_COOKIE_OFF_NONCE, k->last_mac1, ML_WG_MAC_LEN,
-                            reply + ML_WG_COOKIE_OFF_COOKIE, ML_WG_MAC_LEN + ML_AEAD_TAG);
+    bool ok = ml_xaead_open(cookie, key, reply + ML_WG_COOKIE_OFF_NONCE, mac1, ML_WG_MAC_LEN, reply + ML_WG_COOKIE_OFF_COOKIE,
+                            ML_WG_MAC_LEN + ML_AEAD_TAG);
     if (ok) {
-        memcpy(k->cookie, cookie, ML_WG_MAC_LEN);
-        k->cookie_at = now;
+        memcpy(k->b, cookie, ML_WG_MAC_LEN);
+        k->at = now;
     }
     ml_wipe(cookie, sizeof cookie);
     return ok;

@@ -49,13 +49,18 @@ struct ml_wg_cookie_checker {
     struct ml_wg_rate_entry rate[ML_CFG_WG_RATE_SLOTS];
 };
 
-/** What a peer remembers to use a cookie. */
+/** A cookie that a peer under load gave us. */
 struct ml_wg_cookie {
-    uint8_t cookie[16];
-    uint8_t last_mac1[16];
-    ml_time cookie_at; /* ML_NEVER: none */
-    bool has_last_mac1;
+    uint8_t b[ML_WG_MAC_LEN];
+    ml_time at; /* when it came */
+    uint16_t slot;
+    bool is_held;
 };
+
+/** Peers whose cookies are kept at a time; the oldest gives way, and the next message to its peer costs another round trip. */
+#ifndef ML_CFG_WG_COOKIES
+#define ML_CFG_WG_COOKIES 8
+#endif
 
 /** The two keys that belong to a static public key. */
 void ml_wg_mac1_key(uint8_t key[32], const uint8_t pub[32]);
@@ -78,11 +83,15 @@ bool ml_wg_checker_allow(struct ml_wg_cookie_checker *c, ml_time now, const stru
 void ml_wg_checker_reply(struct ml_wg_cookie_checker *c, ml_time now, const ml_random *rng, const uint8_t *msg, size_t len,
                          const struct ml_wg_source *from, uint8_t reply[ML_WG_COOKIE_LEN]);
 
-void ml_wg_cookie_init(struct ml_wg_cookie *k);
-/** Fills mac1, and mac2 while a cookie not older than 120 s is held, of a message to @p peer_pub. */
-void ml_wg_cookie_add_macs(struct ml_wg_cookie *k, ml_time now, const uint8_t peer_pub[32], uint8_t *msg, size_t len);
-/** Takes the cookie of a reply that answers our last message. False: forged or stale. */
-bool ml_wg_cookie_consume(struct ml_wg_cookie *k, ml_time now, const uint8_t peer_pub[32],
-                          const uint8_t reply[ML_WG_COOKIE_LEN]);
+/**
+ * @brief Fills mac1 of a message to @p peer_pub, and mac2 if there is a cookie not older than 120 s.
+ * @param k     NULL: there is none.
+ * @param mac1  NULL, or gets a copy, without which a reply cannot be opened.
+ */
+void ml_wg_cookie_add_macs(const struct ml_wg_cookie *k, ml_time now, const uint8_t peer_pub[32], uint8_t *msg, size_t len,
+                           uint8_t mac1[ML_WG_MAC_LEN]);
+/** Opens the cookie in a reply to the message with this @p mac1. False: forged or stale, @p k is unchanged. */
+bool ml_wg_cookie_open(struct ml_wg_cookie *k, ml_time now, const uint8_t peer_pub[32], const uint8_t mac1[ML_WG_MAC_LEN],
+                       const uint8_t reply[ML_WG_COOKIE_LEN]);
 
 #endif

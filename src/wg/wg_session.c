@@ -19,11 +19,58 @@
 
 #include "wg/wg_timers.h"
 
+/* ---- Room for `next` and `previous` ---- */
+
+static void release(struct ml_wg_spare *e)
+{
+    if (!e) {
+        return;
+    }
+    if (e->owner && e->owner->next == e) {
+        e->owner->next = NULL;
+    } else if (e->owner && e->owner->previous == e) {
+        e->owner->previous = NULL;
+    }
+    ml_wipe(e, sizeof *e);
+}
+
+/* Does `e` give way rather than `other`? A `previous` does before a `next`, then the older one. */
+static bool is_less_needed(const struct ml_wg_spare *e, const struct ml_wg_spare *other)
+{
+    bool is_next = e->owner->next == e, is_other_next = other->owner->next == other;
+
+    return is_next != is_other_next ? is_other_next : e->created_at < other->created_at;
+}
+
+/* A free place, or the one to be taken; NULL: none may be. */
+static struct ml_wg_spare *find_room(const struct ml_wg_spares *spares, ml_time now, bool is_for_next)
+{
+    struct ml_wg_spare *victim = NULL;
+
+    for (uint16_t i = 0; i < spares->count; i++) {
+        struct ml_wg_spare *e = &spares->list[i];
+        if (!e->owner) {
+            return e;
+        }
+        bool is_next = e->owner->next == e;
+        if (is_next && !(is_for_next && now - e->created_at >= ML_WG_REKEY_TIMEOUT)) {
+            continue;
+        }
+        if (!victim || is_less_needed(e, victim)) {
+            victim = e;
+        }
+    }
+    return victim;
+}
+
+/* ---- Rotation ---- */
+
 void ml_wg_session_clear(struct ml_wg_session *s)
 {
+    release(s->next);
+    release(s->previous);
     ml_wipe(s, sizeof *s);
     ml_wg_replay_init(&s->seen, s->ring, ML_WG_REPLAY_BLOCKS(ML_CFG_WG_WINDOW));
-    ml_wg_replay_init(&s->seen_previous, s->ring_previous, ML_WG_REPLAY_BLOCKS(ML_CFG_WG_WINDOW_PREVIOUS));
 }
 
 static void take_keys(struct ml_wg_keypair *kp, ml_time now, const struct ml_wg_keys *keys)
@@ -36,44 +83,91 @@ static void take_keys(struct ml_wg_keypair *kp, ml_time now, const struct ml_wg_
     kp->remote_index = keys->remote_index;
 }
 
-static void retire(struct ml_wg_session *s, const struct ml_wg_keypair *kp)
+/* previous = current, with the newest part of its window, in a place that is free. */
+static void retire_current(struct ml_wg_session *s, struct ml_wg_spare *e)
 {
-    memcpy(s->previous.receive, kp->receive, 32);
-    s->previous.created_at = kp->created_at;
-    s->previous.local_index = kp->local_index;
-}
-
-/* previous = current, with the newest part of its window. */
-static void retire_current(struct ml_wg_session *s)
-{
-    retire(s, &s->current);
-    ml_wg_replay_shrink(&s->seen_previous, s->ring_previous, ML_WG_REPLAY_BLOCKS(ML_CFG_WG_WINDOW_PREVIOUS), &s->seen, s->ring);
+    e->owner = s;
+    e->created_at = s->current.created_at;
+    e->local_index = s->current.local_index;
+    memcpy(e->receive, s->current.receive, 32);
+    ml_wg_replay_shrink(&e->as.previous.seen, e->as.previous.ring, ML_WG_REPLAY_BLOCKS(ML_CFG_WG_WINDOW_PREVIOUS), &s->seen,
+                        s->ring);
+    s->previous = e;
 }
 
 /* previous = next, which was never received on: an empty window. */
 static void retire_next(struct ml_wg_session *s)
 {
-    retire(s, &s->next);
-    ml_wg_replay_init(&s->seen_previous, s->ring_previous, ML_WG_REPLAY_BLOCKS(ML_CFG_WG_WINDOW_PREVIOUS));
-    ml_wipe(&s->next, sizeof s->next);
+    struct ml_wg_spare *e = s->next;
+
+    release(s->previous);
+    s->previous = e;
+    s->next = NULL;
+    ml_wipe(&e->as, sizeof e->as);
+    ml_wg_replay_init(&e->as.previous.seen, e->as.previous.ring, ML_WG_REPLAY_BLOCKS(ML_CFG_WG_WINDOW_PREVIOUS));
 }
 
-void ml_wg_session_install_current(struct ml_wg_session *s, ml_time now, const struct ml_wg_keys *keys)
+/* previous = current;  current = next;  next = none. */
+static void promote_next(struct ml_wg_session *s)
 {
-    if (s->next.local_index != 0 && now - s->next.created_at >= ML_WG_REKEY_TIMEOUT) {
+    struct ml_wg_spare *e = s->next;
+    struct ml_wg_keypair kp = {
+        .created_at = e->created_at, .local_index = e->local_index, .remote_index = e->as.next.remote_index};
+
+    memcpy(kp.send, e->as.next.send, 32);
+    memcpy(kp.receive, e->receive, 32);
+    release(s->previous);
+    release(e);
+    if (s->current.local_index != 0) {
+        retire_current(s, e);
+    }
+    s->current = kp;
+    ml_wipe(&kp, sizeof kp);
+    ml_wg_replay_init(&s->seen, s->ring, ML_WG_REPLAY_BLOCKS(ML_CFG_WG_WINDOW));
+    s->is_initiator = false;
+}
+
+void ml_wg_session_install_current(struct ml_wg_session *s, const struct ml_wg_spares *spares, ml_time now,
+                                   const struct ml_wg_keys *keys)
+{
+    if (s->next && now - s->next->created_at >= ML_WG_REKEY_TIMEOUT) {
         retire_next(s);
     } else {
-        retire_current(s);
+        release(s->previous);
+        struct ml_wg_spare *e = s->current.local_index != 0 ? find_room(spares, now, false) : NULL;
+        if (e) {
+            release(e);
+            retire_current(s, e);
+        }
     }
     take_keys(&s->current, now, keys);
     ml_wg_replay_init(&s->seen, s->ring, ML_WG_REPLAY_BLOCKS(ML_CFG_WG_WINDOW));
     s->is_initiator = true;
 }
 
-void ml_wg_session_install_next(struct ml_wg_session *s, ml_time now, const struct ml_wg_keys *keys)
+bool ml_wg_session_has_room(const struct ml_wg_session *s, const struct ml_wg_spares *spares, ml_time now)
 {
-    ml_wipe(&s->previous, sizeof s->previous);
-    take_keys(&s->next, now, keys);
+    return s->next || s->previous || find_room(spares, now, true);
+}
+
+bool ml_wg_session_install_next(struct ml_wg_session *s, const struct ml_wg_spares *spares, ml_time now,
+                                const struct ml_wg_keys *keys)
+{
+    release(s->previous);
+    release(s->next);
+    struct ml_wg_spare *e = find_room(spares, now, true);
+    if (!e) {
+        return false;
+    }
+    release(e);
+    e->owner = s;
+    e->created_at = now;
+    e->local_index = keys->local_index;
+    e->as.next.remote_index = keys->remote_index;
+    memcpy(e->receive, keys->receive, 32);
+    memcpy(e->as.next.send, keys->send, 32);
+    s->next = e;
+    return true;
 }
 
 bool ml_wg_session_can_send(const struct ml_wg_session *s, ml_time now)
@@ -91,10 +185,10 @@ enum ml_wg_which ml_wg_session_find(const struct ml_wg_session *s, uint32_t loca
     if (s->current.local_index == local_index) {
         return ML_WG_KEYPAIR_CURRENT;
     }
-    if (s->next.local_index == local_index) {
+    if (s->next && s->next->local_index == local_index) {
         return ML_WG_KEYPAIR_NEXT;
     }
-    return s->previous.local_index == local_index ? ML_WG_KEYPAIR_PREVIOUS : ML_WG_KEYPAIR_NONE;
+    return s->previous && s->previous->local_index == local_index ? ML_WG_KEYPAIR_PREVIOUS : ML_WG_KEYPAIR_NONE;
 }
 
 void ml_wg_session_seal(struct ml_wg_session *s, uint8_t *msg, size_t plain_len)
@@ -113,21 +207,18 @@ ml_drop ml_wg_session_open(struct ml_wg_session *s, ml_time now, enum ml_wg_whic
 {
     uint64_t counter = ml_get_le64(msg + ML_WG_DATA_OFF_COUNTER);
     uint8_t nonce[12] = {0};
-    const uint8_t *key = which == ML_WG_KEYPAIR_CURRENT ? s->current.receive
-                         : which == ML_WG_KEYPAIR_NEXT  ? s->next.receive
-                                                        : s->previous.receive;
-    ml_time created_at = which == ML_WG_KEYPAIR_CURRENT ? s->current.created_at
-                         : which == ML_WG_KEYPAIR_NEXT  ? s->next.created_at
-                                                        : s->previous.created_at;
+    struct ml_wg_spare *e = which == ML_WG_KEYPAIR_NEXT ? s->next : s->previous;
+    bool is_current = which == ML_WG_KEYPAIR_CURRENT;
+    const uint8_t *key = is_current ? s->current.receive : e->receive;
+    ml_time created_at = is_current ? s->current.created_at : e->created_at;
 
     *first = false;
     if (now - created_at > ML_WG_REJECT_AFTER_TIME) {
         return ML_DROP_WG_EXPIRED;
     }
     /* The window is asked first, because a duplicate is cheaper to refuse than to open; it is changed only afterwards. */
-    if (counter >= ML_WG_REJECT_AFTER_COUNT ||
-        (which == ML_WG_KEYPAIR_CURRENT && !ml_wg_replay_is_new(&s->seen, s->ring, counter)) ||
-        (which == ML_WG_KEYPAIR_PREVIOUS && !ml_wg_replay_is_new(&s->seen_previous, s->ring_previous, counter))) {
+    if (counter >= ML_WG_REJECT_AFTER_COUNT || (is_current && !ml_wg_replay_is_new(&s->seen, s->ring, counter)) ||
+        (which == ML_WG_KEYPAIR_PREVIOUS && !ml_wg_replay_is_new(&e->as.previous.seen, e->as.previous.ring, counter))) {
         return ML_DROP_WG_REPLAY;
     }
     ml_put_le64(nonce + 4, counter);
@@ -135,20 +226,16 @@ ml_drop ml_wg_session_open(struct ml_wg_session *s, ml_time now, enum ml_wg_whic
         return ML_DROP_WG_BAD_AUTH;
     }
     if (which == ML_WG_KEYPAIR_NEXT && wins_crossing && s->is_initiator && s->current.local_index != 0 &&
-        s->current.created_at >= s->next.created_at) {
+        s->current.created_at >= e->created_at) {
         retire_next(s);
         which = ML_WG_KEYPAIR_PREVIOUS;
     }
     if (which == ML_WG_KEYPAIR_PREVIOUS) {
-        (void)ml_wg_replay_accept(&s->seen_previous, s->ring_previous, counter);
+        (void)ml_wg_replay_accept(&e->as.previous.seen, e->as.previous.ring, counter);
         return ML_DROP_NONE;
     }
     if (which == ML_WG_KEYPAIR_NEXT) {
-        retire_current(s);
-        s->current = s->next;
-        ml_wipe(&s->next, sizeof s->next);
-        ml_wg_replay_init(&s->seen, s->ring, ML_WG_REPLAY_BLOCKS(ML_CFG_WG_WINDOW));
-        s->is_initiator = false;
+        promote_next(s);
         *first = true;
     }
     (void)ml_wg_replay_accept(&s->seen, s->ring, counter);

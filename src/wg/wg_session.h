@@ -5,6 +5,10 @@
  * (stragglers still arrive on it; its sending key is already gone). The window of received counters is that of `current`;
  * `previous` keeps the newest part of it, `next` has none until its first packet makes it current. No timers, no I/O.
  *
+ * `next` and `previous` matter for a moment only, so sessions share the room for them. When there is none left, a new one takes
+ * the place of the oldest `previous` of any session, whose stragglers are then dropped; a new `next` also that of the oldest
+ * `next` that its peer did not use for REKEY_TIMEOUT. Otherwise a handshake is not answered, and its sender repeats it.
+ *
  * SPDX-License-Identifier: MIT
  */
 #ifndef ML_WG_SESSION_H
@@ -41,29 +45,51 @@ struct ml_wg_keypair {
     uint32_t remote_index;
 };
 
-struct ml_wg_old_keypair {
-    uint8_t receive[32];
+/** Room for a keypair that is not current. Private to wg_session.c, but for `next` and its `mac1`. */
+struct ml_wg_spare {
+    struct ml_wg_session *owner; /* whose `next` or `previous` it is; NULL: free */
     ml_time created_at;
-    uint32_t local_index; /* 0: empty */
+    uint32_t local_index;
+    uint8_t receive[32];
+    union {
+        struct {
+            uint32_t remote_index;
+            uint8_t send[32];
+            uint8_t mac1[ML_WG_MAC_LEN]; /* of our response, for a cookie that answers it */
+        } next;
+        struct {
+            struct ml_wg_replay seen;
+            uint32_t ring[ML_WG_REPLAY_BLOCKS(ML_CFG_WG_WINDOW_PREVIOUS)];
+        } previous;
+    } as;
+};
+
+/** All there is of it; zero at first. */
+struct ml_wg_spares {
+    struct ml_wg_spare *list;
+    uint16_t count;
 };
 
 enum ml_wg_which { ML_WG_KEYPAIR_NONE, ML_WG_KEYPAIR_CURRENT, ML_WG_KEYPAIR_NEXT, ML_WG_KEYPAIR_PREVIOUS };
 
 struct ml_wg_session {
-    struct ml_wg_keypair current, next;
-    struct ml_wg_old_keypair previous;
-    struct ml_wg_replay seen, seen_previous;
+    struct ml_wg_keypair current;
+    struct ml_wg_spare *next, *previous; /* NULL: none */
+    struct ml_wg_replay seen;
     uint32_t ring[ML_WG_REPLAY_BLOCKS(ML_CFG_WG_WINDOW)];
-    uint32_t ring_previous[ML_WG_REPLAY_BLOCKS(ML_CFG_WG_WINDOW_PREVIOUS)];
     bool is_initiator; /* of `current`; `next` is always one we answered */
 };
 
-/** Wipes all keypairs. Also the initial state. */
+/** Wipes all keypairs and gives back what @p s has of the spares. Also the first call on a session, which is then all zero. */
 void ml_wg_session_clear(struct ml_wg_session *s);
 /** Keys of a handshake that we started: they become current at once. Handshakes that crossed: see wg_session.c. */
-void ml_wg_session_install_current(struct ml_wg_session *s, ml_time now, const struct ml_wg_keys *keys);
-/** Keys of a handshake that we answered: they become next, and whatever was previous is dropped. */
-void ml_wg_session_install_next(struct ml_wg_session *s, ml_time now, const struct ml_wg_keys *keys);
+void ml_wg_session_install_current(struct ml_wg_session *s, const struct ml_wg_spares *spares, ml_time now,
+                                   const struct ml_wg_keys *keys);
+/** May a handshake be answered, that is, would ml_wg_session_install_next() find room? */
+bool ml_wg_session_has_room(const struct ml_wg_session *s, const struct ml_wg_spares *spares, ml_time now);
+/** Keys of a handshake that we answered: they become next, and whatever was previous is dropped. False: no room. */
+bool ml_wg_session_install_next(struct ml_wg_session *s, const struct ml_wg_spares *spares, ml_time now,
+                                const struct ml_wg_keys *keys);
 /** True when data may be sent: a current keypair younger than 180 s with counters left. */
 bool ml_wg_session_can_send(const struct ml_wg_session *s, ml_time now);
 /** Which keypair has this receiver index of ours. */

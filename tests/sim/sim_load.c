@@ -185,7 +185,6 @@ static size_t forge(struct flood *f, uint8_t *buf, size_t cap)
     struct ml_disco_msg ping = {.type = ML_DISCO_PING};
     uint8_t plain[128];
     struct ml_writer wr = ml_writer_of(plain, sizeof plain);
-    struct ml_wg_cookie cookie;
     rng_fill(f->w, buf, 256);
     switch (sim_below(f->w, 8)) {
     case 0: /* DISCO in a friend's name */
@@ -198,8 +197,7 @@ static size_t forge(struct flood *f, uint8_t *buf, size_t cap)
     case 2: /* an initiation as far as anybody can make one who knows only our key */
         memset(buf, 0, 4);
         buf[0] = ML_WG_MSG_INITIATION;
-        ml_wg_cookie_init(&cookie);
-        ml_wg_cookie_add_macs(&cookie, f->w->now, f->target_key.b, buf, ML_WG_INITIATION_LEN);
+        ml_wg_cookie_add_macs(NULL, f->w->now, f->target_key.b, buf, ML_WG_INITIATION_LEN, NULL);
         return ML_WG_INITIATION_LEN;
     case 3: /* data for a slot that exists */
         memset(buf, 0, 4);

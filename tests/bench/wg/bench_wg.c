@@ -19,6 +19,7 @@ struct side {
     struct ml_wg wg;
     struct ml_wg_peer peer;
     struct ml_wg_flight flight;
+    struct ml_wg_spare spare;
     ml_private_key priv;
     ml_node_key pub;
 };
@@ -43,6 +44,8 @@ static void side_init(struct side *s)
                             .peer_count = 1,
                             .flights = &s->flight,
                             .flight_count = 1,
+                            .spares = &s->spare,
+                            .spare_count = 1,
                             .load_per_sec = UINT32_MAX};
     ml_x25519_keygen(&s->priv, &rng);
     ml_x25519_base(s->pub.b, &s->priv);

@@ -17,6 +17,7 @@ struct side {
     struct ml_wg_peer peers[2];
     struct ml_wg_stage stage[2];
     struct ml_wg_flight flights[2];
+    struct ml_wg_spare spares[1];
     uint32_t seed;
     ml_random rng;
     ml_private_key priv;
@@ -47,7 +48,9 @@ static void side_init(struct side *s, ml_time now, uint32_t seed)
                             .stage = s->stage,
                             .stage_count = 2,
                             .flights = s->flights,
-                            .flight_count = 2};
+                            .flight_count = 2,
+                            .spares = s->spares,
+                            .spare_count = 1};
     uint8_t mark[12];
     if (ml_wg_init(&s->wg, now, &cfg) != ML_OK) {
         abort();

@@ -30,6 +30,7 @@ static struct ml_wg wg;
 static struct ml_wg_peer peers[1];
 static struct ml_wg_stage stage[4];
 static struct ml_wg_flight flights[1];
+static struct ml_wg_spare spares[1];
 static ml_node_key peer_key;
 static int fd;
 static struct sockaddr_in peer_addr;
@@ -193,7 +194,9 @@ int main(int argc, char **argv)
                             .stage = stage,
                             .stage_count = 4,
                             .flights = flights,
-                            .flight_count = 1};
+                            .flight_count = 1,
+                            .spares = spares,
+                            .spare_count = 1};
     ml_private_key priv;
     struct sockaddr_in local = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t local_len = sizeof local;

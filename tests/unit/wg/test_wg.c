@@ -116,6 +116,80 @@ static void D4_under_load_a_cookie_is_sent_used_and_forgotten_after_120_s(void *
     assert_memory_equal(must_take(&p.a, p.now, 148).b + 132, (uint8_t[16]){0}, 16);
 }
 
+static void D4_a_cookie_that_answers_our_response_is_used_in_the_next_one(void **state)
+{
+    (void)state;
+    ml_wg_peer_connect(&p.b.wg, p.now, SLOT);
+    struct pkt other = must_take(&p.b, p.now, 148);
+    put_under_load(&p.a, &other, &p.b);
+    ml_wg_peer_connect(&p.a.wg, p.now, SLOT);
+    struct pkt init = must_take(&p.a, p.now, 148);
+    struct pkt resp = must_answer(&p.b, p.now, &p.a, &init);
+    assert_memory_equal(resp.b + 76, (uint8_t[16]){0}, 16);
+    struct ml_wg_in res = give(&p.a, p.now, &p.b, &resp);
+    assert_int_equal(res.type, ML_WG_IN_REPLY);
+    struct pkt cookie = {.len = res.len};
+    memcpy(cookie.b, res.data, res.len);
+    assert_int_equal(give(&p.b, p.now, &p.a, &cookie).type, ML_WG_IN_COOKIE);
+    p.now = p.a.peers[SLOT].timers.retransmit_at;
+    ml_wg_on_time(&p.a.wg, p.now);
+    init = must_take(&p.a, p.now, 148);
+    put_under_load(&p.a, &other, &p.b);
+    resp = must_answer(&p.b, p.now, &p.a, &init);
+    assert_memory_not_equal(resp.b + 76, (uint8_t[16]){0}, 16);
+    assert_int_equal(give(&p.a, p.now, &p.b, &resp).type, ML_WG_IN_HANDSHAKE);
+}
+
+static void of_more_cookies_than_are_kept_the_oldest_gives_way(void **state)
+{
+    (void)state;
+    struct pkt init = {.len = 0}, cookie = {.len = 64};
+    for (uint16_t i = 0; i < ML_CFG_WG_COOKIES; i++) { /* as if other slots had them all */
+        p.a.wg.cookies[i] = (struct ml_wg_cookie){.is_held = true, .slot = (uint16_t)(100 + i), .at = p.now + i % 3 - 1};
+    }
+    p.a.wg.cookies[4].at = p.now - 5;
+    ml_wg_peer_connect(&p.a.wg, p.now, SLOT);
+    init = must_take(&p.a, p.now, 148);
+    put_under_load(&p.b, &init, &p.a);
+    struct ml_wg_in res = give(&p.b, p.now, &p.a, &init);
+    memcpy(cookie.b, res.data, 64);
+    cookie.b[60] ^= 1; /* forged: costs nobody anything */
+    assert_int_equal(give(&p.a, p.now, &p.b, &cookie).drop, ML_DROP_WG_BAD_AUTH);
+    assert_int_equal(p.a.wg.cookies[4].slot, 104);
+    cookie.b[60] ^= 1;
+    assert_int_equal(give(&p.a, p.now, &p.b, &cookie).type, ML_WG_IN_COOKIE);
+    for (uint16_t i = 0; i < ML_CFG_WG_COOKIES; i++) {
+        assert_int_equal(p.a.wg.cookies[i].slot, i == 4 ? SLOT : 100 + i);
+    }
+    ml_wg_peer_close(&p.a.wg, SLOT);
+    assert_false(p.a.wg.cookies[4].is_held);
+}
+
+static void an_initiation_that_finds_no_room_among_fresh_ones_is_refused_and_its_repetition_answered(void **state)
+{
+    (void)state;
+    static struct side others[2];
+    for (uint16_t i = 0; i < 2; i++) { /* two that never come back for the response */
+        side_init(&others[i], p.now, 7u + i, NULL);
+        assert_true(ml_wg_peer_open(&others[i].wg, SLOT, &p.b.pub));
+        assert_true(ml_wg_peer_open(&p.b.wg, (uint16_t)(2 * i), &others[i].pub));
+        ml_wg_peer_connect(&others[i].wg, p.now, SLOT);
+        struct pkt init = must_take(&others[i], p.now, 148);
+        struct ml_wg_in res = give(&p.b, p.now, &others[i], &init);
+        assert_int_equal(ml_wg_accept(&p.b.wg, p.now, (uint16_t)(2 * i), &res), ML_DROP_NONE);
+    }
+    ml_wg_peer_connect(&p.a.wg, p.now, SLOT);
+    struct pkt init = must_take(&p.a, p.now, 148);
+    struct ml_wg_in res = give(&p.b, p.now, &p.a, &init);
+    assert_int_equal(ml_wg_accept(&p.b.wg, p.now, SLOT, &res), ML_DROP_NO_MEMORY);
+    assert_null(res.data);
+    p.now = p.a.peers[SLOT].timers.retransmit_at;
+    ml_wg_on_time(&p.a.wg, p.now);
+    init = must_take(&p.a, p.now, 148);
+    struct pkt resp = must_answer(&p.b, p.now, &p.a, &init);
+    assert_int_equal(give(&p.a, p.now, &p.b, &resp).type, ML_WG_IN_HANDSHAKE);
+}
+
 static void under_load_one_address_gets_bursts_of_five_and_twenty_a_second(void **state)
 {
     (void)state;
@@ -512,6 +586,7 @@ static void sealing_in_place_and_from_elsewhere_give_the_same_bytes(void **state
     copy.wg.peers = copy.peers;
     copy.wg.stage = copy.stage;
     copy.wg.flights = copy.flights;
+    copy.wg.spares.list = copy.spares;
     struct pkt x = must_seal(&p.a, p.now, 77);
     struct pkt y = {.len = 0};
     struct pkt in = ip4(77);
@@ -566,9 +641,7 @@ static void D13_unknown_keys_and_unknown_indices_produce_no_traffic(void **state
     assert_int_equal(give(&p.b, p.now, &p.a, &zero).type, ML_WG_IN_DROP);
     struct pkt resp = {.len = 92};
     ml_put_le32(resp.b, 2);
-    struct ml_wg_cookie k;
-    ml_wg_cookie_init(&k);
-    ml_wg_cookie_add_macs(&k, p.now, p.b.pub.b, resp.b, 92);
+    ml_wg_cookie_add_macs(NULL, p.now, p.b.pub.b, resp.b, 92, NULL);
     assert_int_equal(give(&p.b, p.now, &p.a, &resp).drop, ML_DROP_WG_UNEXPECTED);
     struct pkt cookie = {.len = 64};
     ml_put_le32(cookie.b, 3);
@@ -759,7 +832,10 @@ static void the_16_bit_slot_space_and_bad_configurations_are_checked(void **stat
     struct ml_wg wg;
     struct ml_wg_peer peer;
     struct ml_wg_flight flight;
+    struct ml_wg_spare spare;
     struct ml_wg_cfg cfg = {.random = &p.a.rng, .peers = &peer, .peer_count = 1, .flights = &flight, .flight_count = 1};
+    cfg.spares = &spare;
+    cfg.spare_count = 1;
     assert_int_equal(ml_wg_init(&wg, 0, &cfg), ML_OK);
     assert_false(ml_wg_peer_open(&wg, 1, &p.b.pub));
     ml_wg_set_key(&wg, &p.a.priv);
@@ -774,6 +850,9 @@ static void the_16_bit_slot_space_and_bad_configurations_are_checked(void **stat
     assert_int_equal(ml_wg_init(&wg, 0, &cfg), ML_ERR_ARG);
     cfg.random = &p.a.rng;
     cfg.flight_count = 0;
+    assert_int_equal(ml_wg_init(&wg, 0, &cfg), ML_ERR_ARG);
+    cfg.flight_count = 1;
+    cfg.spare_count = 0;
     assert_int_equal(ml_wg_init(&wg, 0, &cfg), ML_ERR_ARG);
 }
 
@@ -820,6 +899,9 @@ int main(void)
         T(D2_messages_have_exact_lengths_and_zero_reserved_bytes),
         T(D3_a_wrong_mac1_is_dropped_without_reply),
         T(D4_under_load_a_cookie_is_sent_used_and_forgotten_after_120_s),
+        T(D4_a_cookie_that_answers_our_response_is_used_in_the_next_one),
+        T(of_more_cookies_than_are_kept_the_oldest_gives_way),
+        T(an_initiation_that_finds_no_room_among_fresh_ones_is_refused_and_its_repetition_answered),
         T(under_load_one_address_gets_bursts_of_five_and_twenty_a_second),
         T(the_load_table_refuses_newcomers_when_full_and_forgets_after_a_second),
         T(D5_stamps_rise_strictly_also_across_a_power_cycle_with_the_clock_reset),

@@ -19,12 +19,14 @@
 #define PEERS   3
 #define STAGE   4
 #define FLIGHTS 2
+#define SPARES  2
 
 struct side {
     struct ml_wg wg;
     struct ml_wg_peer peers[PEERS];
     struct ml_wg_stage stage[STAGE];
     struct ml_wg_flight flights[FLIGHTS];
+    struct ml_wg_spare spares[SPARES];
     ml_private_key priv;
     ml_node_key pub;
     uint32_t seed;
@@ -60,6 +62,8 @@ static inline void side_init(struct side *s, ml_time now, uint32_t seed, const u
                             .stage = s->stage,
                             .flights = s->flights,
                             .flight_count = FLIGHTS,
+                            .spares = s->spares,
+                            .spare_count = SPARES,
                             .peer_count = PEERS,
                             .stage_count = STAGE,
                             .stage_per_peer = 3,
