@@ -457,7 +457,10 @@ static ml_err on_load(void *ctx, ml_store_kind kind, uint8_t *buf, size_t cap, s
     if (err == ESP_ERR_NOT_FOUND || (err == ESP_OK && *len == 0)) {
         return ML_ERR_NOT_FOUND;
     }
-    return err == ESP_OK && *len <= cap ? ML_OK : ML_ERR_CORRUPT;
+    if (err != ESP_OK) {
+        return ML_ERR_STATE;
+    }
+    return *len <= cap ? ML_OK : ML_ERR_CORRUPT;
 }
 
 static ml_err on_save(void *ctx, ml_store_kind kind, const uint8_t *buf, size_t len, char *why, size_t why_cap)

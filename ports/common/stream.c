@@ -37,11 +37,12 @@ static void drop_dial(struct ml_stream *st, int i)
     st->dial[i].fd = st->dial[i].slot = -1;
 }
 
-/** Frees everything; the engine has been told, or knows. */
-static void clear(struct ml_stream *st)
+/** Frees it; the engine has been told, or knows. */
+static void release(struct ml_streams *s, size_t i)
 {
+    struct ml_stream *st = s->slot[i];
     if (st->state == ML_STREAM_RESOLVING) {
-        ml_resolver_cancel(st->owner->resolver, st, st->id);
+        ml_resolver_cancel(s->resolver, st, st->id);
     }
     ml_tls_conn_free(st->tls);
     drop_dial(st, 0);
@@ -50,7 +51,8 @@ static void clear(struct ml_stream *st)
     free(st->sni);
     free(st->verify_name);
     free(st->rx);
-    *st = (struct ml_stream){.owner = st->owner, .dial = {{-1, -1}, {-1, -1}}};
+    free(st);
+    s->slot[i] = NULL;
 }
 
 /** Remembers the end; told by the pump when everything read has been taken. */
@@ -105,24 +107,22 @@ static void opened(struct ml_stream *st)
     if (getpeername(st->dial[0].fd, (struct sockaddr *)&ss, &len) == 0) {
         info.remote = ml_sys_addr((struct sockaddr *)&ss);
     }
-    st->rx = malloc(ML_STREAM_RX);
-    if (st->rx == NULL) {
-        end(st, ML_CLOSE_NO_MEMORY, "no memory for a stream");
-        return;
-    }
+    char line[320] = "";
     if (st->tls != NULL) {
         ml_tls_derp_meta_key(st->tls, &info.derp_meta_key);
         const char *detail = ml_tls_detail(st->tls);
-        if (detail[0] && st->owner->log != NULL) {
-            char line[320];
+        if (detail[0]) {
             snprintf(line, sizeof line, "tls: %s: %s; going on, since Noise authenticates this server", st->host, detail);
-            st->owner->log(st->owner->log_ctx, ML_LOG_WARN, line);
         }
     }
     st->state = ML_STREAM_OPEN;
     st->deadline = ML_NEVER;
     ml_loop_set(st->owner->loop, st->dial[0].slot, POLLIN);
     ml_handle_stream_opened(st->owner->engine, ml_sys_now(), st->id, &info);
+    /* Last: who reads the line may close the stream. */
+    if (line[0] && st->owner->log != NULL) {
+        st->owner->log(st->owner->log_ctx, ML_LOG_WARN, line);
+    }
 }
 
 static void go_on_with_tls(struct ml_stream *st)
@@ -271,40 +271,41 @@ void ml_streams_init(struct ml_streams *s, struct ml_loop *loop, struct ml_resol
                      ml_engine *engine, ml_log_fn log, void *log_ctx)
 {
     *s = (struct ml_streams){.loop = loop, .resolver = resolver, .tls = tls, .engine = engine, .log = log, .log_ctx = log_ctx};
-    for (size_t i = 0; i < ML_STREAMS; i++) {
-        s->slot[i] = (struct ml_stream){.owner = s, .dial = {{-1, -1}, {-1, -1}}};
-    }
 }
 
 void ml_streams_close_all(struct ml_streams *s)
 {
     for (size_t i = 0; i < ML_STREAMS; i++) {
-        if (s->slot[i].owner != NULL && s->slot[i].state != ML_STREAM_FREE) {
-            clear(&s->slot[i]);
+        if (s->slot[i] != NULL) {
+            release(s, i);
         }
     }
 }
 
-static struct ml_stream *find(struct ml_streams *s, ml_stream_id id)
+/** ML_STREAMS if there is none. */
+static size_t find(const struct ml_streams *s, ml_stream_id id)
 {
-    for (size_t i = 0; i < ML_STREAMS; i++) {
-        if (s->slot[i].state != ML_STREAM_FREE && s->slot[i].id == id) {
-            return &s->slot[i];
-        }
+    size_t i = 0;
+    while (i < ML_STREAMS && (s->slot[i] == NULL || s->slot[i]->id != id)) {
+        i++;
     }
-    return NULL;
+    return i;
 }
 
 void ml_streams_open(struct ml_streams *s, ml_time now, const ml_stream_open *o)
 {
-    struct ml_stream *st = NULL;
-    for (size_t i = 0; i < ML_STREAMS && st == NULL; i++) {
-        st = s->slot[i].state == ML_STREAM_FREE ? &s->slot[i] : NULL;
+    size_t i = 0;
+    while (i < ML_STREAMS && s->slot[i] != NULL) {
+        i++;
     }
+    struct ml_stream *st = i < ML_STREAMS ? malloc(sizeof *st) : NULL;
     if (st == NULL) {
-        ml_handle_stream_closed(s->engine, now, o->id, ML_CLOSE_NO_MEMORY, "too many streams");
+        ml_handle_stream_closed(s->engine, now, o->id, ML_CLOSE_NO_MEMORY,
+                                i < ML_STREAMS ? "no memory for a stream" : "too many streams");
         return;
     }
+    *st = (struct ml_stream){.owner = s, .dial = {{-1, -1}, {-1, -1}}};
+    s->slot[i] = st;
     st->id = o->id;
     st->state = ML_STREAM_CONNECTING;
     st->deadline = now + ML_MSEC(o->timeout_ms ? o->timeout_ms : 10000);
@@ -348,12 +349,13 @@ void ml_streams_open(struct ml_streams *s, ml_time now, const ml_stream_open *o)
 
 void ml_streams_close(struct ml_streams *s, ml_stream_id id)
 {
-    struct ml_stream *st = find(s, id);
-    if (st != NULL) {
+    size_t i = find(s, id);
+    if (i < ML_STREAMS) {
+        struct ml_stream *st = s->slot[i];
         if (st->tls != NULL && st->state == ML_STREAM_OPEN) {
             ml_tls_shutdown(st->tls);
         }
-        clear(st);
+        release(s, i);
     }
 }
 
@@ -366,6 +368,10 @@ static void read_some(struct ml_stream *st)
         return;
     }
     st->rx_pos = 0;
+    if (st->rx == NULL && (st->rx = malloc(ML_STREAM_RX)) == NULL) {
+        end(st, ML_CLOSE_NO_MEMORY, "no memory to read into");
+        return;
+    }
     if (st->tls != NULL) {
         enum ml_tls_result r = ml_tls_read(st->tls, st->rx, ML_STREAM_RX, &st->rx_len);
         st->tls_wants_write = r == ML_TLS_WANT_WRITE;
@@ -500,21 +506,25 @@ bool ml_streams_pump(struct ml_streams *s, ml_time now)
 {
     bool moved = false;
     for (size_t i = 0; i < ML_STREAMS; i++) {
-        struct ml_stream *st = &s->slot[i];
-        if (st->state == ML_STREAM_FREE) {
+        struct ml_stream *st = s->slot[i];
+        if (st == NULL) {
             continue;
         }
         if (st->state == ML_STREAM_OPEN) {
             moved |= offer(st, now);
             moved |= write_some(st, now);
             set_events(st);
+            if (st->rx_len == 0) {
+                free(st->rx);
+                st->rx = NULL;
+            }
         }
         if (st->read_ended && st->rx_len == 0) {
             ml_stream_id id = st->id;
             ml_close_reason why = st->end_reason;
             char detail[sizeof st->end_detail];
             memcpy(detail, st->end_detail, sizeof detail);
-            clear(st);
+            release(s, i);
             ml_handle_stream_closed(s->engine, now, id, why, detail[0] ? detail : NULL);
             moved = true;
         }
@@ -525,8 +535,8 @@ bool ml_streams_pump(struct ml_streams *s, ml_time now)
 void ml_streams_on_time(struct ml_streams *s, ml_time now)
 {
     for (size_t i = 0; i < ML_STREAMS; i++) {
-        struct ml_stream *st = &s->slot[i];
-        if (st->state == ML_STREAM_FREE || st->read_ended) {
+        struct ml_stream *st = s->slot[i];
+        if (st == NULL || st->read_ended) {
             continue;
         }
         if (now >= st->deadline) {
@@ -546,8 +556,8 @@ ml_time ml_streams_deadline(const struct ml_streams *s)
 {
     ml_time at = ML_NEVER;
     for (size_t i = 0; i < ML_STREAMS; i++) {
-        const struct ml_stream *st = &s->slot[i];
-        if (st->state != ML_STREAM_FREE && !st->read_ended) {
+        const struct ml_stream *st = s->slot[i];
+        if (st != NULL && !st->read_ended) {
             at = st->deadline < at ? st->deadline : at;
             at = st->next_attempt_at < at ? st->next_attempt_at : at;
         }

@@ -25,7 +25,7 @@
 #define ML_STREAM_RX 4096
 #endif
 
-enum ml_stream_state { ML_STREAM_FREE, ML_STREAM_RESOLVING, ML_STREAM_CONNECTING, ML_STREAM_TLS, ML_STREAM_OPEN };
+enum ml_stream_state { ML_STREAM_RESOLVING, ML_STREAM_CONNECTING, ML_STREAM_TLS, ML_STREAM_OPEN };
 
 struct ml_streams;
 struct ml_stream {
@@ -45,7 +45,7 @@ struct ml_stream {
         int fd, slot;
     } dial[2]; /**< Connects under way; [0] is the connection once there is one. */
     struct ml_tls_conn *tls;
-    uint8_t *rx; /**< ML_STREAM_RX bytes while open. */
+    uint8_t *rx; /**< ML_STREAM_RX bytes while there is something in it. */
     size_t rx_pos, rx_len;
     bool read_ended;      /**< No more will come; tell it once rx is empty. */
     bool wait_writable;   /**< The socket took less than there was. */
@@ -61,7 +61,7 @@ struct ml_streams {
     ml_engine *engine;
     ml_log_fn log;
     void *log_ctx;
-    struct ml_stream slot[ML_STREAMS];
+    struct ml_stream *slot[ML_STREAMS]; /**< NULL: free. */
 };
 
 void ml_streams_init(struct ml_streams *s, struct ml_loop *loop, struct ml_resolver *resolver, struct ml_tls *tls,

@@ -52,12 +52,12 @@ struct ml_port {
     ml_port_storage storage;
     ml_log_fn log;
     void *log_ctx;
-    ml_time clock_at;   /**< When the wall clock is due again. */
-    ml_time clock_wait; /**< How long it was waited for last, while it is not set. */
-    ml_time retry_at;   /**< Sockets were lost; ML_NEVER otherwise. */
-    bool flushing;      /**< Callbacks of the sink may send; they must not start a second drain. */
-    bool waking;        /**< ml_wake_open() succeeded. */
-    uint8_t packet[ML_OVERLAY_MTU];
+    ml_time clock_at;          /**< When the wall clock is due again. */
+    ml_time clock_wait;        /**< How long it was waited for last, while it is not set. */
+    ml_time retry_at;          /**< Sockets were lost; ML_NEVER otherwise. */
+    bool flushing;             /**< Callbacks of the sink may send; they must not start a second drain. */
+    bool waking;               /**< ml_wake_open() succeeded. */
+    uint8_t packet[ML_UDP_RX]; /**< A datagram or a packet of lwIP; never both at a time. */
 };
 
 static bool port_exists;
@@ -97,26 +97,43 @@ uint32_t ml_port_wakes(void)
 
 /* ---- Storage ---- */
 
-static void load_records(ml_port *p)
+/**
+ * Fails when it cannot be known whether there is an identity: a node that went on would be another one, and would overwrite
+ * the first.
+ */
+static ml_err load_records(ml_port *p, char *why, size_t why_cap)
 {
     static const char *const name[ML_STORE_COUNT] = {"identity", "clock", "cache"};
+    uint8_t *record = malloc(ML_STORE_MAX);
+    ml_err result = ML_OK;
+    if (record == NULL) {
+        snprintf(why, why_cap, "no memory to read the stored state");
+        return ML_ERR_NO_MEM;
+    }
     for (int k = 0; k < ML_STORE_COUNT; k++) {
         size_t len = 0;
-        ml_err err = p->storage.load(p->storage.ctx, (ml_store_kind)k, p->packet, ML_STORE_MAX, &len);
+        ml_err err = p->storage.load(p->storage.ctx, (ml_store_kind)k, record, ML_STORE_MAX, &len);
         bool was_read = err == ML_OK;
         if (was_read) {
-            err = ml_load(p->engine, (ml_store_kind)k, p->packet, len);
+            err = ml_load(p->engine, (ml_store_kind)k, record, len);
+        } else if (k == ML_STORE_IDENTITY && err != ML_ERR_NOT_FOUND && err != ML_ERR_CORRUPT) {
+            snprintf(why, why_cap, "the stored identity cannot be read now (%s): not starting as another node",
+                     err == ML_ERR_NO_MEM ? "no memory" : "NVS failed");
+            result = err;
+            break;
         }
         if (err != ML_OK && err != ML_ERR_NOT_FOUND) {
             char line[96];
             snprintf(line, sizeof line, "stored %s record cannot be used: %s", name[k], ml_strerror(err));
             say(p, ML_LOG_ERROR, line);
             if (was_read && p->storage.ctx == &p->nvs) {
-                ml_storage_set_aside(&p->nvs, (ml_store_kind)k, p->packet, len);
+                ml_storage_set_aside(&p->nvs, (ml_store_kind)k, record, len);
             }
         }
-        sodium_memzero(p->packet, sizeof p->packet);
+        sodium_memzero(record, ML_STORE_MAX);
     }
+    free(record);
+    return result;
 }
 
 static void store(ml_port *p, ml_time now, const ml_output *out)
@@ -203,7 +220,7 @@ static void take_overlay(ml_port *p)
 {
 #if CONFIG_MICROLINK_NETIF
     size_t len;
-    while ((len = ml_tunnel_take(p->packet, sizeof p->packet)) > 0) {
+    while ((len = ml_tunnel_take(p->packet, ML_OVERLAY_MTU)) > 0) {
         if (ml_handle_overlay(p->engine, ml_sys_now(), p->packet, len) == ML_ERR_FULL) {
             ml_port_flush(p);
             (void)ml_handle_overlay(p->engine, ml_sys_now(), p->packet, len);
@@ -360,6 +377,7 @@ static ml_err open_engine(ml_port *p, const ml_port_config *cfg, char *why, size
     ec.max_sessions = ec.max_sessions ? ec.max_sessions : CONFIG_MICROLINK_MAX_SESSIONS;
     ec.max_regions = ec.max_regions ? ec.max_regions : CONFIG_MICROLINK_MAX_REGIONS;
     ec.out_queue_bytes = ec.out_queue_bytes ? ec.out_queue_bytes : CONFIG_MICROLINK_OUT_QUEUE_BYTES;
+    ec.stream_tx_bytes = ec.stream_tx_bytes ? ec.stream_tx_bytes : CONFIG_MICROLINK_STREAM_TX_BYTES;
     if (ec.max_peers != 0 && ec.max_sessions > ec.max_peers) {
         ec.max_sessions = ec.max_peers;
     }
@@ -418,7 +436,7 @@ static ml_err open_parts(ml_port *p, const ml_port_config *cfg, char *why, size_
         return ML_ERR_STATE;
     }
     (void)ml_resolver_open(&p->resolver, &p->loop);
-    return ml_udp_open(&p->udp, &p->loop, cfg->udp_port, on_datagram, on_unreachable, p, why, why_cap);
+    return ml_udp_open(&p->udp, &p->loop, cfg->udp_port, p->packet, on_datagram, on_unreachable, p, why, why_cap);
 }
 
 ml_err ml_port_open(ml_port **out, const ml_port_config *cfg, char *why, size_t why_cap)
@@ -455,7 +473,11 @@ ml_err ml_port_open(ml_port **out, const ml_port_config *cfg, char *why, size_t 
         return err;
     }
     ml_streams_init(&p->streams, &p->loop, &p->resolver, p->tls, p->engine, p->log, p->log_ctx);
-    load_records(p);
+    err = load_records(p, why, why_cap);
+    if (err != ML_OK) {
+        ml_port_close(p);
+        return err;
+    }
     ml_netmon_refresh(&p->netmon);
     ml_time now = ml_sys_now();
     tell_clock(p, now);

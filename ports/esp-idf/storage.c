@@ -91,7 +91,11 @@ ml_err ml_storage_load(void *ctx, ml_store_kind kind, uint8_t *buf, size_t cap, 
         *len = 0;
         return ML_ERR_NOT_FOUND;
     }
-    return err == ESP_OK ? ML_OK : ML_ERR_CORRUPT;
+    if (err == ESP_ERR_NVS_INVALID_LENGTH) {
+        return ML_ERR_CORRUPT; /* Longer than any record. */
+    }
+    /* Not known what is there: whoever took this for "nothing" would overwrite an identity. */
+    return err == ESP_OK ? ML_OK : err == ESP_ERR_NO_MEM ? ML_ERR_NO_MEM : ML_ERR_STATE;
 }
 
 ml_err ml_storage_save(void *ctx, ml_store_kind kind, const uint8_t *buf, size_t len, char *why, size_t why_cap)

@@ -19,6 +19,7 @@
 
 #include <errno.h>
 #include <mbedtls/build_info.h>
+#include <mbedtls/platform.h>
 #include <mbedtls/ssl.h>
 #include <mbedtls/x509_crt.h>
 #include <sodium.h>
@@ -29,7 +30,9 @@
 #if CONFIG_MBEDTLS_CERTIFICATE_BUNDLE
 #include "esp_crt_bundle.h"
 #endif
-#if defined(MBEDTLS_PSA_CRYPTO_C) || MBEDTLS_VERSION_MAJOR >= 4
+/* Mbed TLS 3 uses PSA for TLS 1.3, or when it is told to; its table of keys takes 1.4 KB. */
+#if MBEDTLS_VERSION_MAJOR >= 4 || defined(MBEDTLS_USE_PSA_CRYPTO) || defined(MBEDTLS_SSL_PROTO_TLS1_3)
+#define NEEDS_PSA 1
 #include <psa/crypto.h>
 #endif
 
@@ -38,8 +41,11 @@
 #define META_HEAD "derpkey"
 
 struct session {
-    char *host; /**< NULL = free. */
-    mbedtls_ssl_session s;
+    char *names; /**< As in struct ml_tls_conn; NULL = free. */
+    size_t names_size;
+    mbedtls_ssl_session s; /**< Without the certificate. */
+    bool has_meta;
+    ml_derp_key meta;
 };
 
 struct ml_tls {
@@ -59,10 +65,12 @@ struct ml_tls_conn {
     const char *sni, *verify_name; /**< In `names`. */
     uint8_t pin[32];
     bool has_pin, verify_advisory, no_verify, has_meta;
+    bool was_offered; /**< A session that was judged when it was kept. */
     ml_derp_key meta;
     ml_close_reason reason;
     char detail[96];
-    char names[];
+    size_t names_size;
+    char names[]; /**< The name sent and the one to verify, each with its zero. */
 };
 
 /* ---- Socket and randomness ---- */
@@ -110,7 +118,7 @@ struct ml_tls *ml_tls_new(const ml_random *random, const char *ca_file, const ch
         return NULL;
     }
     mbedtls_x509_crt_init(&t->ca);
-#if defined(MBEDTLS_PSA_CRYPTO_C) || MBEDTLS_VERSION_MAJOR >= 4
+#ifdef NEEDS_PSA
     bool ok = psa_crypto_init() == PSA_SUCCESS;
 #else
     bool ok = true;
@@ -129,10 +137,10 @@ struct ml_tls *ml_tls_new(const ml_random *random, const char *ca_file, const ch
 #if CONFIG_MICROLINK_TLS_SESSION_TICKETS
 static void forget_session(struct session *s)
 {
-    if (s != NULL && s->host != NULL) {
+    if (s->names != NULL) {
         mbedtls_ssl_session_free(&s->s);
-        free(s->host);
-        s->host = NULL;
+        free(s->names);
+        s->names = NULL;
     }
 }
 #endif
@@ -175,11 +183,18 @@ static bool set_roots(struct ml_tls_conn *c)
 }
 
 #if CONFIG_MICROLINK_TLS_SESSION_TICKETS
-static struct session *find_session(struct ml_tls *t, const char *host)
+/** Only a server that is checked, so that resuming never stands for a check that was left out. */
+static bool may_resume(const struct ml_tls_conn *c)
+{
+    return c->sni[0] && !c->verify_advisory && !c->no_verify && !c->has_pin;
+}
+
+static struct session *find_session(const struct ml_tls_conn *c)
 {
     for (size_t i = 0; i < SESSIONS; i++) {
-        if (t->session[i].host != NULL && strcmp(t->session[i].host, host) == 0) {
-            return &t->session[i];
+        struct session *s = &c->owner->session[i];
+        if (s->names != NULL && s->names_size == c->names_size && memcmp(s->names, c->names, c->names_size) == 0) {
+            return s;
         }
     }
     return NULL;
@@ -187,32 +202,41 @@ static struct session *find_session(struct ml_tls *t, const char *host)
 
 static void keep_session(struct ml_tls_conn *c)
 {
-    struct ml_tls *t = c->owner;
-    /* Only a server that was checked, so that resuming never stands for a check that was left out. */
-    if (!c->sni[0] || c->verify_advisory || c->no_verify || c->has_pin) {
+    if (!may_resume(c)) {
         return;
     }
-    struct session *s = find_session(t, c->sni);
+    struct session *s = find_session(c);
     if (s == NULL) {
-        s = &t->session[t->next_session++ % SESSIONS];
+        s = &c->owner->session[c->owner->next_session++ % SESSIONS];
     }
     forget_session(s);
     mbedtls_ssl_session_init(&s->s);
-    s->host = strdup(c->sni);
-    if (s->host == NULL || mbedtls_ssl_get_session(&c->ssl, &s->s) != 0) {
+    s->names = malloc(c->names_size);
+    if (s->names == NULL || mbedtls_ssl_get_session(&c->ssl, &s->s) != 0) {
         mbedtls_ssl_session_free(&s->s);
-        free(s->host);
-        s->host = NULL;
+        free(s->names);
+        s->names = NULL;
+        return;
     }
+    memcpy(s->names, c->names, c->names_size);
+    s->names_size = c->names_size;
+    s->has_meta = c->has_meta;
+    s->meta = c->meta;
 }
 
 static void offer_session(struct ml_tls_conn *c)
 {
-    struct session *s =
-        c->sni[0] && !c->verify_advisory && !c->no_verify && !c->has_pin ? find_session(c->owner, c->sni) : NULL;
-    if (s != NULL && mbedtls_ssl_set_session(&c->ssl, &s->s) != 0) {
-        forget_session(s);
+    struct session *s = may_resume(c) ? find_session(c) : NULL;
+    if (s == NULL) {
+        return;
     }
+    if (mbedtls_ssl_set_session(&c->ssl, &s->s) != 0) {
+        forget_session(s);
+        return;
+    }
+    c->was_offered = true;
+    c->has_meta = s->has_meta;
+    c->meta = s->meta;
 }
 #else
 static void keep_session(struct ml_tls_conn *c)
@@ -226,6 +250,21 @@ static void offer_session(struct ml_tls_conn *c)
 }
 #endif
 
+/** The server's certificates, once they are judged: 1 to 4 KB that nothing asks for again. */
+static void drop_certificates(struct ml_tls_conn *c)
+{
+#ifdef MBEDTLS_SSL_KEEP_PEER_CERTIFICATE
+    mbedtls_ssl_session *s = c->ssl.MBEDTLS_PRIVATE(session);
+    if (s != NULL && s->MBEDTLS_PRIVATE(peer_cert) != NULL) {
+        mbedtls_x509_crt_free(s->MBEDTLS_PRIVATE(peer_cert));
+        mbedtls_free(s->MBEDTLS_PRIVATE(peer_cert));
+        s->MBEDTLS_PRIVATE(peer_cert) = NULL;
+    }
+#else
+    (void)c;
+#endif
+}
+
 struct ml_tls_conn *ml_tls_connect(struct ml_tls *t, int fd, const struct ml_tls_want *want)
 {
     const char *sni = want->sni != NULL ? want->sni : "", *verify_name = want->verify_name != NULL ? want->verify_name : "";
@@ -236,6 +275,7 @@ struct ml_tls_conn *ml_tls_connect(struct ml_tls *t, int fd, const struct ml_tls
     }
     c->sni = memcpy(c->names, sni, sni_size);
     c->verify_name = memcpy(c->names + sni_size, verify_name, verify_size);
+    c->names_size = sni_size + verify_size;
     c->owner = t;
     c->fd = fd;
     c->reason = ML_CLOSE_TLS_OTHER;
@@ -332,6 +372,10 @@ static enum ml_tls_result judge_flags(struct ml_tls_conn *c, uint32_t flags)
 static enum ml_tls_result judge(struct ml_tls_conn *c)
 {
     const mbedtls_x509_crt *leaf = mbedtls_ssl_get_peer_cert(&c->ssl);
+    if (leaf == NULL && c->was_offered) {
+        return ML_TLS_OK; /* Resumed: a server that does not resume has to show a certificate. */
+    }
+    c->has_meta = false;
     for (const mbedtls_x509_crt *crt = leaf; crt != NULL && !c->has_meta; crt = crt->next) {
         c->has_meta = meta_key(crt, &c->meta);
     }
@@ -377,6 +421,7 @@ enum ml_tls_result ml_tls_handshake(struct ml_tls_conn *c)
     }
     enum ml_tls_result result = judge(c);
     if (result == ML_TLS_OK) {
+        drop_certificates(c);
         keep_session(c);
     }
     return result;

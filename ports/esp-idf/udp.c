@@ -56,7 +56,7 @@ static void read_all(struct ml_udp *u, int fd)
     for (int i = 0; i < BURST; i++) {
         struct sockaddr_storage ss;
         socklen_t ss_len = sizeof ss;
-        ssize_t n = recvfrom(fd, u->rx, sizeof u->rx, 0, (struct sockaddr *)&ss, &ss_len);
+        ssize_t n = recvfrom(fd, u->rx, ML_UDP_RX, 0, (struct sockaddr *)&ss, &ss_len);
         if (n <= 0) {
             return;
         }
@@ -123,10 +123,11 @@ static ml_err open_both(struct ml_udp *u, uint16_t port, char *why, size_t why_c
     return ML_OK;
 }
 
-ml_err ml_udp_open(struct ml_udp *u, struct ml_loop *loop, uint16_t port, ml_udp_recv_fn recv,
+ml_err ml_udp_open(struct ml_udp *u, struct ml_loop *loop, uint16_t port, uint8_t *rx, ml_udp_recv_fn recv,
                    ml_udp_unreachable_fn unreachable, void *ctx, char *why, size_t why_cap)
 {
     *u = (struct ml_udp){.loop = loop, .fd4 = -1, .fd6 = -1, .slot4 = -1, .slot6 = -1, .want_port = port};
+    u->rx = rx;
     u->recv = recv;
     u->unreachable = unreachable;
     u->ctx = ctx;

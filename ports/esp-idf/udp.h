@@ -16,6 +16,9 @@ typedef void (*ml_udp_recv_fn)(void *ctx, const ml_addr *from, uint8_t *buf, siz
 /** There is no way to @p to: lwIP has no route. */
 typedef void (*ml_udp_unreachable_fn)(void *ctx, const ml_addr *to);
 
+/** One more than fits, so that what is too long shows. */
+#define ML_UDP_RX (ML_UNDERLAY_MAX + 1)
+
 struct ml_udp {
     struct ml_loop *loop;
     int fd4, fd6; /**< -1: family not available. */
@@ -25,11 +28,14 @@ struct ml_udp {
     ml_udp_recv_fn recv;
     ml_udp_unreachable_fn unreachable;
     void *ctx;
-    uint8_t rx[ML_UNDERLAY_MAX + 1]; /**< One more than fits, so that what is too long shows. */
+    uint8_t *rx; /**< ML_UDP_RX bytes, the caller's. */
 };
 
-/** @retval ML_ERR_STATE  no socket of either family; @p why says it */
-ml_err ml_udp_open(struct ml_udp *u, struct ml_loop *loop, uint16_t port, ml_udp_recv_fn recv,
+/**
+ * @param rx  ML_UDP_RX bytes, in use only while @p recv is called
+ * @retval ML_ERR_STATE  no socket of either family; @p why says it
+ */
+ml_err ml_udp_open(struct ml_udp *u, struct ml_loop *loop, uint16_t port, uint8_t *rx, ml_udp_recv_fn recv,
                    ml_udp_unreachable_fn unreachable, void *ctx, char *why, size_t why_cap);
 void ml_udp_close(struct ml_udp *u);
 /** @brief Close and open again on the same ports. */

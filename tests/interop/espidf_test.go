@@ -16,6 +16,8 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -290,5 +292,51 @@ func TestESPKeepsItsIdentityInFlash(t *testing.T) {
 	again.Ask(t, "connect", "connect: done", 10*time.Second)
 	if now := again.WaitRunning(t, 30*time.Second); now != ip || lab.Headscale.Node(t, "esp").NodeKey != key {
 		t.Errorf("address %s, was %s; key %s, was %s", now, ip, lab.Headscale.Node(t, "esp").NodeKey, key)
+	}
+}
+
+// A long run of the example: pinged and sent datagrams to by an official node. ESP_SOAK_MINUTES says how long, and
+// tests/esp/heap_count, built into it, what its heap did.
+func TestESPSoak(t *testing.T) {
+	minutes, err := strconv.Atoi(os.Getenv("ESP_SOAK_MINUTES"))
+	if err != nil {
+		t.Fatalf("ESP_SOAK_MINUTES: %v", err)
+	}
+	lab := harness.New(t, harness.Options{})
+	official := lab.Host("ts").Tailscaled(t, harness.NodeOptions{AuthKey: lab.Headscale.AuthKey(t)})
+	official.WaitRunning(t, 30*time.Second)
+	e := lab.ESPHost(t, "esp32-device").StartESP(t, espProgram(t, "ML_ESP_PING_PONG"))
+	url := e.Proc.WaitLog(t, 0, "visit http", 30*time.Second)
+	lab.Headscale.CLI(t, "auth", "register", "--auth-id", path.Base(url), "--user", "lab")
+	e.Proc.WaitLog(t, 0, "heap .* wake-ups", 60*time.Second)
+	official.WaitPeer(t, "esp32-device", 20*time.Second)
+	ip := lab.Headscale.Node(t, "esp32-device").IPAddresses[0]
+	heap := regexp.MustCompile(`heap (\d+) bytes free, (\d+) at least so far, (\d+) wake-ups`)
+	var least []int
+	pings, lost, sent, back := 0, 0, 0, 0
+	for minute := 1; minute <= minutes; minute++ {
+		for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(9 * time.Second) {
+			how := [][]string{{}, {"--tsmp"}, {"--icmp"}}[pings%3]
+			if _, _, err := official.Ping(append([]string{"-c", "1", "--timeout", "3s", "--until-direct=false"}, append(how, ip)...)...); err != nil {
+				lost++
+			}
+			pings++
+			sent, back = sent+10, back+echoes(t, official, ip+":5055", ":5055", 10, 1000)
+		}
+		lines := e.Proc.LinesMatching(0, heap.String())
+		m := heap.FindStringSubmatch(lines[len(lines)-1])
+		now, _ := strconv.Atoi(m[1])
+		low, _ := strconv.Atoi(m[2])
+		least = append(least, low)
+		t.Logf("minute %d: heap free %d, at least %d, wake-ups %s; %d of %d pings lost, %d of %d datagrams back", minute, now, low, m[3], lost, pings, back, sent)
+		if e.Proc.Exited() {
+			t.Fatalf("it ended:\n%s", e.Proc.Output())
+		}
+	}
+	if at := len(least) / 4; least[len(least)-1] < least[at] {
+		t.Errorf("the least free heap went on falling after a quarter of the time: %v", least)
+	}
+	if lost*100 > pings || (sent-back)*100 > sent {
+		t.Errorf("%d of %d pings lost, %d of %d datagrams back", lost, pings, back, sent)
 	}
 }

@@ -11,6 +11,7 @@ typedef enum { NVS_READONLY, NVS_READWRITE } nvs_open_mode_t;
 #define ESP_ERR_NVS_NOT_ENOUGH_SPACE 0x1105
 #define ESP_ERR_NVS_INVALID_NAME     0x1106
 #define ESP_ERR_NVS_KEY_TOO_LONG     0x1109
+#define ESP_ERR_NVS_INVALID_LENGTH   0x110c
 #define ESP_ERR_NVS_NO_FREE_PAGES    0x110d
 #define ESP_ERR_NVS_PART_NOT_FOUND   0x110f
 esp_err_t nvs_open(const char *name, nvs_open_mode_t mode, nvs_handle_t *out);

@@ -503,8 +503,11 @@ esp_err_t nvs_get_blob(nvs_handle_t h, const char *key, void *out, size_t *len)
     if (e == NULL) {
         return ESP_ERR_NVS_NOT_FOUND;
     }
+    if (shim_nvs.read_error != ESP_OK && key[0] != 's') {
+        return shim_nvs.read_error; /* Of a record, not of the schema's number. */
+    }
     if (*len < e->len) {
-        return ESP_ERR_INVALID_SIZE;
+        return ESP_ERR_NVS_INVALID_LENGTH;
     }
     memcpy(out, e->data, e->len);
     *len = e->len;

@@ -14,12 +14,12 @@
 #define SHIM_NVS_ENTRIES 12
 struct shim_entry {
     char key[16];
-    uint8_t data[1024];
+    uint8_t data[3000];
     size_t len;
 };
 struct shim_nvs {
     struct shim_entry entry[SHIM_NVS_ENTRIES];
-    esp_err_t open_error, write_error;
+    esp_err_t open_error, read_error, write_error;
     int open_count;
 };
 extern struct shim_nvs shim_nvs;

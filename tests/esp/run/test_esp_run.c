@@ -271,6 +271,47 @@ static void a_corrupt_identity_is_set_aside_and_a_later_schema_is_refused(void *
     find("schema")->data[0] = 1;
 }
 
+static void an_identity_that_cannot_be_read_now_is_not_replaced_by_another(void **state)
+{
+    (void)state;
+    memset(&shim_nvs, 0, sizeof shim_nvs);
+    microlink_config_t c = config();
+    microlink_t *ml = microlink_init(&c);
+    assert_non_null(ml);
+    assert_int_equal(microlink_connect(ml), ESP_OK);
+    for (int i = 0; i < 500 && find("identity") == NULL; i++) {
+        usleep(10000);
+    }
+    microlink_deinit(ml);
+    assert_non_null(find("identity"));
+    struct shim_entry kept = *find("identity");
+    shim_nvs.read_error = ESP_ERR_NO_MEM;
+    assert_null(microlink_init(&c));
+    assert_non_null(strstr(microlink_get_init_error(), "not starting as another node"));
+    shim_nvs.read_error = ESP_OK;
+    assert_memory_equal(find("identity")->data, kept.data, kept.len);
+    ml = microlink_init(&c);
+    assert_non_null(ml);
+    microlink_deinit(ml);
+    assert_memory_equal(find("identity")->data, kept.data, kept.len);
+    assert_int_equal(shim_nvs.open_count, 0);
+}
+
+static void records_of_any_length_are_read_within_their_room(void **state)
+{
+    (void)state;
+    for (size_t len = 1000; len <= sizeof shim_nvs.entry[0].data; len += 1000) {
+        memset(&shim_nvs, 0, sizeof shim_nvs);
+        shim_nvs.entry[0] = (struct shim_entry){.key = "cache", .len = len};
+        memset(shim_nvs.entry[0].data, 0xa5, len);
+        microlink_config_t c = config();
+        microlink_t *ml = microlink_init(&c);
+        assert_non_null(ml);
+        microlink_deinit(ml);
+        assert_int_equal(find("bad_cache") != NULL, len <= 2048);
+    }
+}
+
 static void a_factory_reset_of_an_idle_node_erases_the_namespace(void **state)
 {
     (void)state;
@@ -300,6 +341,8 @@ int main(void)
         cmocka_unit_test(no_memory_from_any_step_of_init_on_is_said_and_leaves_nothing_behind),
         cmocka_unit_test(any_one_failed_allocation_is_said_or_got_over_and_leaves_nothing_behind),
         cmocka_unit_test(a_corrupt_identity_is_set_aside_and_a_later_schema_is_refused),
+        cmocka_unit_test(an_identity_that_cannot_be_read_now_is_not_replaced_by_another),
+        cmocka_unit_test(records_of_any_length_are_read_within_their_room),
         cmocka_unit_test(a_factory_reset_of_an_idle_node_erases_the_namespace),
     };
     shim_start();

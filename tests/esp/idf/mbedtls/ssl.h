@@ -10,9 +10,16 @@ enum { MBEDTLS_SSL_VERIFY_NONE, MBEDTLS_SSL_VERIFY_OPTIONAL, MBEDTLS_SSL_VERIFY_
 #define MBEDTLS_ERR_SSL_INTERNAL_ERROR              (-0x6c00)
 #define MBEDTLS_ERR_SSL_ALLOC_FAILED                (-0x7f00)
 #define MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET (-0x7b00)
+#define MBEDTLS_PRIVATE(member)                     private_##member
 typedef struct {
     int unused;
-} mbedtls_ssl_config, mbedtls_ssl_context, mbedtls_ssl_session;
+} mbedtls_ssl_config;
+typedef struct {
+    mbedtls_x509_crt *MBEDTLS_PRIVATE(peer_cert);
+} mbedtls_ssl_session;
+typedef struct {
+    mbedtls_ssl_session *MBEDTLS_PRIVATE(session);
+} mbedtls_ssl_context;
 void mbedtls_ssl_config_init(mbedtls_ssl_config *c);
 void mbedtls_ssl_config_free(mbedtls_ssl_config *c);
 int mbedtls_ssl_config_defaults(mbedtls_ssl_config *c, int endpoint, int transport, int preset);

@@ -1,5 +1,6 @@
 /*
- * Counting allocations (see heap.h), by the linker's --wrap.
+ * Counting allocations (see heap.h), by the linker's --wrap. What ESP-IDF answers about its heap on this target is a constant;
+ * here it is what would be left of HEAP_SIZE.
  *
  * A FreeRTOS task of this target may be suspended anywhere, and then holds the C library's locks; so signals, which are the
  * tick, are held off during each call. A block carries its length in front.
@@ -17,6 +18,8 @@
 
 #define HEAD   ((sizeof(struct head) + 15) / 16 * 16)
 #define MARKED UINT32_C(0x6d6c6870)
+/** Stacks have four or eight times their size on a chip, so it is more than any chip has. */
+#define HEAP_SIZE ((size_t)2 << 20)
 
 void *__real_malloc(size_t len);
 void __real_free(void *p);
@@ -25,6 +28,9 @@ void *__wrap_calloc(size_t count, size_t len);
 void *__wrap_realloc(void *p, size_t len);
 void __wrap_free(void *p);
 char *__wrap_strdup(const char *text);
+size_t __wrap_heap_caps_get_free_size(uint32_t caps);
+size_t __wrap_heap_caps_get_minimum_free_size(uint32_t caps);
+size_t __wrap_heap_caps_get_largest_free_block(uint32_t caps);
 
 struct head {
     struct head *next, *prev;
@@ -33,7 +39,7 @@ struct head {
 };
 
 static struct head all = {.next = &all, .prev = &all};
-static size_t used, peak, blocks;
+static size_t used, peak, most, blocks;
 
 static void hold(sigset_t *old)
 {
@@ -59,6 +65,7 @@ void *__wrap_malloc(size_t len)
         used += len;
         blocks++;
         peak = used > peak ? used : peak;
+        most = used > most ? used : most;
     }
     let(&old);
     return h != NULL ? (char *)h + HEAD : NULL;
@@ -136,6 +143,24 @@ void heap_print(size_t least)
         }
     }
     let(&old);
+}
+
+size_t __wrap_heap_caps_get_free_size(uint32_t caps)
+{
+    (void)caps;
+    return HEAP_SIZE - used;
+}
+
+size_t __wrap_heap_caps_get_minimum_free_size(uint32_t caps)
+{
+    (void)caps;
+    return HEAP_SIZE - most;
+}
+
+size_t __wrap_heap_caps_get_largest_free_block(uint32_t caps)
+{
+    (void)caps;
+    return HEAP_SIZE - used;
 }
 
 void heap_mark(void)
