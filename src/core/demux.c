@@ -29,7 +29,7 @@ static bool transmit_by_route(struct ml_engine *ml, ml_time now, uint16_t slot, 
     struct ml_path_route r = {0};
     bool is_relayed = false;
     bool has_route = ml_path_route(&ml->path, now, slot, &r);
-    ml->slots[slot].used_at = now;
+    ml->slots[slot].used_at = core_tick(ml, now);
     ml_netcheck_note_activity(&ml->netcheck, now);
     if (!ml->no_derp && !ml_wg_peer_has_session(&ml->wg, now, slot)) {
         /* A handshake that everything waits for: a path that answered a ping may still lose the next packet, and it is 5 s to
@@ -71,7 +71,7 @@ static void transmit_reserved(struct ml_engine *ml, ml_time now, uint16_t slot, 
         struct ml_path_status st;
         ml_path_get_status(&ml->path, now, slot, &st);
         ml->slots[slot].is_handshake_lost = !is_sent;
-        ml->slots[slot].initiated_at = type == ML_WG_MSG_INITIATION ? now : 0;
+        ml->slots[slot].initiated_at = type == ML_WG_MSG_INITIATION ? core_tick(ml, now) : 0;
         ml->slots[slot].is_initiated_direct = ml_addr_is_set(&st.direct);
     }
 }
@@ -80,7 +80,8 @@ static void transmit_reserved(struct ml_engine *ml, ml_time now, uint16_t slot, 
 static bool is_initiation_unanswered(const struct ml_engine *ml, ml_time now, uint16_t slot)
 {
     const struct core_slot *s = &ml->slots[slot];
-    return s->initiated_at != 0 && now - s->initiated_at >= ANSWER_WAIT && !ml_wg_peer_has_session(&ml->wg, now, slot);
+    return s->initiated_at != 0 && now - ml_tick_time(&ml->epoch, s->initiated_at) >= ANSWER_WAIT &&
+           !ml_wg_peer_has_session(&ml->wg, now, slot);
 }
 
 /* A handshake message that found no way to the peer is not left to its timer of 5 s once there is one. */
@@ -148,7 +149,7 @@ static ml_err send_inner(struct ml_engine *ml, ml_time now, uint16_t slot, const
         core_count(ml, ML_DROP_WG_STAGED_FULL);
         return ML_OK;
     }
-    ml->slots[slot].used_at = now;
+    ml->slots[slot].used_at = core_tick(ml, now);
     ml->slots[slot].tx_bytes += len;
     return ML_OK;
 }
@@ -290,7 +291,7 @@ static void inner_in(struct ml_engine *ml, ml_time now, uint16_t slot, uint8_t *
 static void note_rx(struct ml_engine *ml, ml_time now, uint16_t slot, const struct core_carrier *c)
 {
     struct core_slot *s = &ml->slots[slot];
-    s->used_at = s->last_rx_at = now;
+    s->used_at = core_tick(ml, now);
     ml_path_note_rx(&ml->path, now, slot, c->region ? NULL : &c->from);
     ml_netcheck_note_activity(&ml->netcheck, now);
 }
@@ -479,7 +480,7 @@ static void disco_in(struct ml_engine *ml, ml_time now, const struct core_carrie
     uint16_t slot = ml_path_disco_handle(&ml->path, now, &in, &drop);
     core_count(ml, drop);
     if (slot != ML_PATH_NO_SLOT && drop == ML_DROP_NONE && slot < ml->max_slots) {
-        ml->slots[slot].used_at = now;
+        ml->slots[slot].used_at = core_tick(ml, now);
         retry_lost_handshake(ml, now, slot);
     }
 }
@@ -510,7 +511,7 @@ void core_packet_in(struct ml_engine *ml, ml_time now, const struct core_carrier
             core_count(ml, ML_DROP_DERP_UNKNOWN_PEER);
             return;
         }
-        ml_derp_pool_learn(&ml->derp, now, &c->source, c->derp_slot);
+        ml_derp_pool_learn(&ml->derp, &c->source, c->derp_slot);
     }
     switch (class) {
     case ML_DATAGRAM_DISCO:
@@ -623,7 +624,7 @@ static void drain_wg(struct ml_engine *ml, ml_time now)
         }
         if (ev == ML_WG_EV_ESTABLISHED) {
             ml->stats.handshakes++;
-            ml->slots[slot].handshake_at = now;
+            ml->slots[slot].handshake_at = core_tick(ml, now);
             if (ml->no_disco || (p->flags & ML_PEER_IS_WIREGUARD_ONLY)) {
                 continue;
             }

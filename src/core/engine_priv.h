@@ -17,6 +17,7 @@
 
 #include "base/log.h"
 #include "base/rng.h"
+#include "base/tick.h"
 #include "control/control.h"
 #include "core/outq.h"
 #include "core/store.h"
@@ -51,14 +52,14 @@ enum core_stream_owner { CORE_STREAM_CONTROL = 1, CORE_STREAM_DERP = 2, CORE_STR
 #define CORE_STREAM_OWNER(id)        ((id) >> 28)
 #define CORE_STREAM_LOCAL(id)        ((id)&0x0fffffffu)
 
-/* A live peer: the same index is its slot in wg and path. */
+/* A live peer: the same index is its slot in wg and path. Ticks are read by ml_tick_time(), and changed by core_tick(). */
 struct core_slot {
     uint16_t peer;            /* slot in the netmap, ML_PEER_NONE = free */
     bool is_handshake_lost;   /* the last handshake message to it found no way: to be sent again when there is one */
     bool is_initiated_direct; /* there was a direct path when it went */
-    ml_time initiated_at;     /* when our last handshake message was an initiation; else 0 */
-    ml_time used_at;
-    ml_time handshake_at, last_rx_at; /* 0 = none yet */
+    ml_tick initiated_at;     /* when our last handshake message was an initiation; else 0 */
+    ml_tick used_at;
+    ml_tick handshake_at; /* 0 = none yet */
     uint64_t rx_bytes, tx_bytes;
 };
 
@@ -236,6 +237,7 @@ struct ml_engine {
 
     /* Live peers. */
     struct core_slot *slots;
+    struct ml_epoch epoch;                 /* of the ticks in `slots` */
     uint16_t *slot_of_peer;                /* by netmap slot; ML_PATH_NO_SLOT = none */
     struct core_derp_stream *derp_streams; /* max_derp of them */
     struct core_latency latency;
@@ -352,6 +354,8 @@ enum ml_map_need core_need_at_rest(const struct ml_engine *ml, uint16_t peer);
 /** The slot of this peer, opened if need be; an idle one is taken away when @p may_evict. ML_PATH_NO_SLOT: none to be had. */
 uint16_t core_slot_get(struct ml_engine *ml, ml_time now, uint16_t peer, bool may_evict);
 uint16_t core_slot_of(const struct ml_engine *ml, uint16_t peer);
+/** The tick of an instant, 0 or not far from now, to be stored in a slot. */
+ml_tick core_tick(struct ml_engine *ml, ml_time at);
 void core_slot_close(struct ml_engine *ml, uint16_t slot);
 /** Ends the session that was idle for longest, if one may be taken away: returns its peer, or ML_PEER_NONE. */
 uint16_t core_slot_close_idle(struct ml_engine *ml, ml_time now);

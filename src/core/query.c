@@ -89,13 +89,13 @@ static ml_err fill_peer(const ml_engine *ml, ml_time now, uint16_t peer, ml_peer
         struct ml_path_status st;
         ml_path_get_status(&ml->path, now, slot, &st);
         out->has_session = ml_wg_peer_has_session(&ml->wg, now, slot);
-        out->is_active = now - s->used_at < ACTIVE_WITHIN && out->has_session;
+        out->is_active = now - ml_tick_time(&ml->epoch, s->used_at) < ACTIVE_WITHIN && out->has_session;
         out->direct = st.direct;
         out->latency = st.latency;
         out->rx_bytes = s->rx_bytes;
         out->tx_bytes = s->tx_bytes;
-        out->last_handshake_at = s->handshake_at;
-        out->last_rx_at = s->last_rx_at;
+        out->last_handshake_at = ml_tick_time(&ml->epoch, s->handshake_at);
+        out->last_rx_at = st.last_rx_at;
     }
     return ML_OK;
 }

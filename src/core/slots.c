@@ -21,6 +21,20 @@ const struct ml_peer *core_slot_peer(const struct ml_engine *ml, uint16_t slot)
     return slot < ml->max_slots && ml->slots[slot].peer != ML_PEER_NONE ? ml_map_peer(&ml->map, ml->slots[slot].peer) : NULL;
 }
 
+ml_tick core_tick(struct ml_engine *ml, ml_time at)
+{
+    if (ml_epoch_is_due(&ml->epoch, at)) {
+        ml_time by = ml_epoch_move(&ml->epoch, at);
+        for (uint16_t i = 0; i < ml->max_slots; i++) {
+            struct core_slot *s = &ml->slots[i];
+            s->initiated_at = ml_tick_moved(s->initiated_at, by);
+            s->used_at = ml_tick_moved(s->used_at, by);
+            s->handshake_at = ml_tick_moved(s->handshake_at, by);
+        }
+    }
+    return ml_tick_of(&ml->epoch, at);
+}
+
 static void info_of(const struct ml_peer *p, ml_addr eps[ML_PEER_EP_MAX], struct ml_path_info *info)
 {
     *info = (struct ml_path_info){.node = &p->key,
@@ -49,14 +63,14 @@ static uint16_t find_slot(struct ml_engine *ml, ml_time now, bool may_evict)
 {
     uint16_t best = ML_PATH_NO_SLOT;
     bool best_has_session = true;
-    ml_time best_used = ML_NEVER;
+    ml_tick best_used = ML_TICK_NEVER;
     for (uint16_t i = 0; i < ml->max_slots; i++) {
         const struct core_slot *s = &ml->slots[i];
         if (s->peer == ML_PEER_NONE) {
             return i;
         }
         bool has_session = ml_wg_peer_has_session(&ml->wg, now, i);
-        bool is_idle = now - s->used_at >= EVICT_IDLE;
+        bool is_idle = now - ml_tick_time(&ml->epoch, s->used_at) >= EVICT_IDLE;
         if (!may_evict || !is_idle) {
             continue;
         }
@@ -99,7 +113,7 @@ uint16_t core_slot_get(struct ml_engine *ml, ml_time now, uint16_t peer, bool ma
         return ML_PATH_NO_SLOT;
     }
     ml_path_peer_open(&ml->path, now, slot, &info);
-    ml->slots[slot] = (struct core_slot){.peer = peer, .used_at = now};
+    ml->slots[slot] = (struct core_slot){.peer = peer, .used_at = core_tick(ml, now)};
     ml->slot_of_peer[peer] = slot;
     ml_map_set_need(&ml->map, peer, ML_NEED_LIVE);
     core_note_recent(ml, now, p->id);

@@ -284,7 +284,7 @@ ml_drop ml_derp_pool_send(struct ml_derp_pool *p, ml_time now, const ml_node_key
     return ml_derp_pool_send_on(p, now, home_region, dst, packet, len);
 }
 
-void ml_derp_pool_learn(struct ml_derp_pool *p, ml_time now, const ml_node_key *key, unsigned slot)
+void ml_derp_pool_learn(struct ml_derp_pool *p, const ml_node_key *key, unsigned slot)
 {
     if (p->route_count == 0 || slot >= p->slot_count) {
         return;
@@ -296,12 +296,12 @@ void ml_derp_pool_learn(struct ml_derp_pool *p, ml_time now, const ml_node_key *
     if (!r) {
         r = &p->routes[0];
         for (unsigned i = 1; i < p->route_count; i++) {
-            r = p->routes[i].heard_at < r->heard_at ? &p->routes[i] : r;
+            r = p->heard - p->routes[i].heard > p->heard - r->heard ? &p->routes[i] : r;
         }
     }
     memcpy(r->key, key->b, sizeof r->key);
     r->slot = (uint8_t)slot;
-    r->heard_at = now;
+    r->heard = ++p->heard;
 }
 
 /* ---- Streams ---- */

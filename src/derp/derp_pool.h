@@ -51,7 +51,7 @@ struct ml_derp_slot {
 struct ml_derp_route {
     uint8_t key[16]; /* the first half of the node key */
     uint8_t slot;    /* UINT8_MAX = free */
-    ml_time heard_at;
+    uint32_t heard;  /* order in which they were heard, the larger the later; may wrap */
 };
 
 struct ml_derp_backoff {
@@ -67,7 +67,8 @@ struct ml_derp_pool {
     struct ml_derp_route *routes;
     uint8_t slot_count;
     uint16_t route_count;
-    uint16_t home; /* 0 = none */
+    uint32_t heard; /* of the route heard last */
+    uint16_t home;  /* 0 = none */
     struct ml_derp_backoff backoffs[ML_DERP_BACKOFFS];
 };
 
@@ -104,7 +105,7 @@ ml_drop ml_derp_pool_send(struct ml_derp_pool *p, ml_time now, const ml_node_key
 ml_drop ml_derp_pool_send_on(struct ml_derp_pool *p, ml_time now, uint16_t region, const ml_node_key *dst,
                              const uint8_t *packet, size_t len);
 /** @brief This node, known from the netmap, was heard on this slot. Call for known keys only: the table is small. */
-void ml_derp_pool_learn(struct ml_derp_pool *p, ml_time now, const ml_node_key *key, unsigned slot);
+void ml_derp_pool_learn(struct ml_derp_pool *p, const ml_node_key *key, unsigned slot);
 
 /** @brief A stream to open: @p slot is its name from now on. Answer with opened() or closed(). */
 bool ml_derp_pool_poll_open(struct ml_derp_pool *p, ml_time now, unsigned *slot, uint16_t *region);

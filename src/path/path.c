@@ -20,8 +20,25 @@ void ml_path_init(struct ml_path *p, const struct ml_path_cfg *cfg, struct ml_pa
     ml_endpoints_init(&p->ep);
     for (size_t i = 0; i < count; i++) {
         ml_zero(&peers[i]);
-        peers[i].heartbeat_at = peers[i].check_until = ML_NEVER;
+        peers[i].heartbeat_at = peers[i].check_until = ML_TICK_NEVER;
     }
+}
+
+ml_tick ml_path_tick(struct ml_path *p, ml_time at)
+{
+    if (at != ML_NEVER && at != 0 && ml_epoch_is_due(&p->epoch, at)) {
+        ml_time by = ml_epoch_move(&p->epoch, at);
+        for (size_t i = 0; i < p->peer_count; i++) {
+            struct ml_path_peer *peer = &p->peers[i];
+            ml_tick *const all[] = {&peer->trust_until,  &peer->heard_at,      &peer->check_until,
+                                    &peer->last_send_at, &peer->last_rx_at,    &peer->last_full_ping_at,
+                                    &peer->heartbeat_at, &peer->cmm_wanted_at, &peer->cmm_round_at};
+            for (size_t k = 0; k < sizeof all / sizeof *all; k++) {
+                *all[k] = ml_tick_moved(*all[k], by);
+            }
+        }
+    }
+    return ml_tick_of(&p->epoch, at);
 }
 
 void ml_path_clear(struct ml_path *p)
@@ -116,7 +133,7 @@ void ml_path_peer_close(struct ml_path *p, uint16_t slot)
 {
     ml_path_ping_forget_slot(p, slot);
     ml_wipe(&p->peers[slot], sizeof p->peers[slot]);
-    p->peers[slot].heartbeat_at = p->peers[slot].check_until = ML_NEVER;
+    p->peers[slot].heartbeat_at = p->peers[slot].check_until = ML_TICK_NEVER;
 }
 
 /* ---- Discovery and heartbeat ---- */
@@ -140,7 +157,7 @@ static bool is_cmm_due(const struct ml_path *p, const struct ml_path_peer *peer,
     if (peer->home_region == 0 || p->cfg.no_derp || peer->is_cmm_wanted) {
         return false;
     }
-    return has_pinged_now || (has_pinged_lately && now - peer->cmm_wanted_at >= ML_PATH_PING_INTERVAL);
+    return has_pinged_now || (has_pinged_lately && ml_path_since(p, now, peer->cmm_wanted_at) >= ML_PATH_PING_INTERVAL);
 }
 
 /* A call-me-maybe follows the pings that are queued or were sent, with fresh endpoints. */
@@ -149,7 +166,7 @@ static void call(struct ml_path *p, struct ml_path_peer *peer, ml_time now)
     peer->is_cmm_wanted = true;
     peer->is_cmm_repeat = false;
     peer->is_called = false;
-    peer->cmm_wanted_at = now;
+    peer->cmm_wanted_at = ml_path_tick(p, now);
     if (!p->cfg.no_stun && !ml_endpoints_is_fresh(&p->ep, now)) {
         p->is_stun_wanted = true;
     }
@@ -160,7 +177,7 @@ void ml_path_discover(struct ml_path *p, ml_time now, uint16_t slot, bool with_c
     struct ml_path_peer *peer = &p->peers[slot];
     uint16_t tick = ml_path_cand_tick(peer, now);
     bool has_pinged_now = false, has_pinged_lately = false;
-    peer->last_full_ping_at = ml_path_stamp(now);
+    peer->last_full_ping_at = ml_path_tick(p, ml_path_stamp(now));
     ml_path_cand_prune(peer, now);
     for (size_t i = 0; i < ML_PATH_CANDIDATES; i++) {
         struct ml_path_candidate *c = &peer->cand[i];
@@ -179,12 +196,12 @@ void ml_path_discover(struct ml_path *p, ml_time now, uint16_t slot, bool with_c
     call(p, peer, now);
 }
 
-static bool wants_full_ping(const struct ml_path_peer *peer, ml_time now)
+static bool wants_full_ping(const struct ml_path *p, const struct ml_path_peer *peer, ml_time now)
 {
-    if (!ml_path_is_trusted(peer, now) || peer->last_full_ping_at == 0) {
+    if (!ml_path_is_trusted(p, peer, now) || peer->last_full_ping_at == 0) {
         return true;
     }
-    return peer->latency_us > ML_PATH_GOOD_ENOUGH && now - peer->last_full_ping_at >= ML_PATH_UPGRADE;
+    return peer->latency_us > ML_PATH_GOOD_ENOUGH && ml_path_since(p, now, peer->last_full_ping_at) >= ML_PATH_UPGRADE;
 }
 
 bool ml_path_ping_best(struct ml_path *p, ml_time now, uint16_t slot)
@@ -201,32 +218,32 @@ bool ml_path_ping_best(struct ml_path *p, ml_time now, uint16_t slot)
 static void heartbeat(struct ml_path *p, ml_time now, uint16_t slot)
 {
     struct ml_path_peer *peer = &p->peers[slot];
-    if (now - peer->last_send_at > ML_PATH_SESSION_ACTIVE) {
-        peer->heartbeat_at = ML_NEVER;
+    if (ml_path_since(p, now, peer->last_send_at) > ML_PATH_SESSION_ACTIVE) {
+        peer->heartbeat_at = ML_TICK_NEVER;
         return;
     }
-    peer->heartbeat_at = now + ML_PATH_HEARTBEAT;
+    peer->heartbeat_at = ml_path_tick(p, now + ML_PATH_HEARTBEAT);
     ml_path_ping_best(p, now, slot);
-    if (wants_full_ping(peer, now)) {
+    if (wants_full_ping(p, peer, now)) {
         ml_path_discover(p, now, slot, true);
     }
 }
 
-static void note_send(struct ml_path_peer *peer, ml_time now)
+static void note_send(struct ml_path *p, struct ml_path_peer *peer, ml_time now)
 {
-    peer->last_send_at = ml_path_stamp(now);
-    if (peer->heartbeat_at == ML_NEVER) {
-        peer->heartbeat_at = now + ML_PATH_HEARTBEAT;
+    peer->last_send_at = ml_path_tick(p, ml_path_stamp(now));
+    if (peer->heartbeat_at == ML_TICK_NEVER) {
+        peer->heartbeat_at = ml_path_tick(p, now + ML_PATH_HEARTBEAT);
         peer->cmm_repeats = 0;
     }
 }
 
 /* ---- WireGuard packets ---- */
 
-static bool route_wireguard_only(const struct ml_path *p, ml_time now, struct ml_path_peer *peer, struct ml_path_route *out)
+static bool route_wireguard_only(struct ml_path *p, ml_time now, struct ml_path_peer *peer, struct ml_path_route *out)
 {
-    peer->last_send_at = ml_path_stamp(now);
-    if (ml_path_is_trusted(peer, now)) {
+    peer->last_send_at = ml_path_tick(p, ml_path_stamp(now));
+    if (ml_path_is_trusted(p, peer, now)) {
         out->udp = peer->best;
         return true;
     }
@@ -244,8 +261,9 @@ static bool route_wireguard_only(const struct ml_path *p, ml_time now, struct ml
 static void check_best(struct ml_path *p, ml_time now, uint16_t slot)
 {
     struct ml_path_peer *peer = &p->peers[slot];
-    if (peer->check == ML_CHECK_NONE && now - peer->heard_at >= ML_PATH_CHECK_AFTER && ml_path_ping_best(p, now, slot)) {
-        ml_path_check_begin(peer, now);
+    if (peer->check == ML_CHECK_NONE && ml_path_since(p, now, peer->heard_at) >= ML_PATH_CHECK_AFTER &&
+        ml_path_ping_best(p, now, slot)) {
+        ml_path_check_begin(p, peer, now);
     }
 }
 
@@ -256,7 +274,7 @@ static void call_back(struct ml_path *p, struct ml_path_peer *peer, ml_time now)
         return;
     }
     peer->is_called = false;
-    if (now - peer->cmm_round_at < ML_PATH_PING_INTERVAL && is_cmm_due(p, peer, now, true, true)) {
+    if (ml_path_since(p, now, peer->cmm_round_at) < ML_PATH_PING_INTERVAL && is_cmm_due(p, peer, now, true, true)) {
         call(p, peer, now);
     }
 }
@@ -272,14 +290,14 @@ bool ml_path_route(struct ml_path *p, ml_time now, uint16_t slot, struct ml_path
         return route_wireguard_only(p, now, peer, out);
     }
     out->udp = peer->best;
-    if (!ml_path_is_trusted(peer, now)) {
+    if (!ml_path_is_trusted(p, peer, now)) {
         out->derp_region = p->cfg.no_derp ? 0 : peer->home_region;
         ml_path_discover(p, now, slot, true);
     } else {
         call_back(p, peer, now);
         check_best(p, now, slot);
     }
-    note_send(peer, now);
+    note_send(p, peer, now);
     return ml_addr_is_set(&out->udp) || out->derp_region != 0;
 }
 
@@ -289,14 +307,14 @@ void ml_path_note_rx(struct ml_path *p, ml_time now, uint16_t slot, const ml_add
     if (!ml_path_is_open(peer)) {
         return;
     }
-    peer->last_rx_at = ml_path_stamp(now);
+    peer->last_rx_at = ml_path_tick(p, ml_path_stamp(now));
     /* What comes from elsewhere does not show that the path we send on works. */
     if (from && ml_path_has_best(peer) && ml_addr_equal(from, &peer->best)) {
-        ml_path_note_heard(peer, now);
+        ml_path_note_heard(p, peer, now);
     }
     if (peer->is_wireguard_only && from) {
         peer->best = *from;
-        peer->trust_until = now + WIREGUARD_ONLY_TRUST;
+        peer->trust_until = ml_path_tick(p, now + WIREGUARD_ONLY_TRUST);
     }
 }
 
@@ -331,7 +349,7 @@ void ml_path_rebind(struct ml_path *p)
         peer->notice = ML_NOTICE_NONE;
         peer->seen4 = 0;
         peer->cmm_repeats = 0;
-        if (peer->heartbeat_at != ML_NEVER) {
+        if (peer->heartbeat_at != ML_TICK_NEVER) {
             peer->heartbeat_at = 0; /* discovery at once, and a call-me-maybe: the peer still sends to where we were */
         }
         for (size_t k = 0; k < ML_PATH_CANDIDATES; k++) {
@@ -349,7 +367,7 @@ void ml_path_on_time(struct ml_path *p, ml_time now)
         if (ml_path_is_open(&p->peers[i])) {
             ml_path_check_on_time(p, now, i);
         }
-        if (ml_path_is_open(&p->peers[i]) && now >= p->peers[i].heartbeat_at) {
+        if (ml_path_is_open(&p->peers[i]) && now >= ml_path_time(p, p->peers[i].heartbeat_at)) {
             heartbeat(p, now, i);
         }
     }
@@ -359,8 +377,10 @@ ml_time ml_path_deadline(const struct ml_path *p)
 {
     ml_time first = ml_path_ping_deadline(p);
     for (size_t i = 0; i < p->peer_count; i++) {
-        first = p->peers[i].heartbeat_at < first ? p->peers[i].heartbeat_at : first;
-        first = p->peers[i].check_until < first ? p->peers[i].check_until : first;
+        ml_time heartbeat_at = ml_path_time(p, p->peers[i].heartbeat_at),
+                check_until = ml_path_time(p, p->peers[i].check_until);
+        first = heartbeat_at < first ? heartbeat_at : first;
+        first = check_until < first ? check_until : first;
     }
     return first;
 }
@@ -372,16 +392,16 @@ void ml_path_get_status(const struct ml_path *p, ml_time now, uint16_t slot, str
     if (!ml_path_is_open(peer)) {
         return;
     }
-    if (ml_path_is_trusted(peer, now)) {
+    if (ml_path_is_trusted(p, peer, now)) {
         out->direct = peer->best;
     }
     out->latency = peer->latency_us;
-    out->last_rx_at = peer->last_rx_at;
-    out->is_active = peer->last_send_at != 0 && now - peer->last_send_at < ML_PATH_SESSION_ACTIVE;
+    out->last_rx_at = ml_path_time(p, peer->last_rx_at);
+    out->is_active = peer->last_send_at != 0 && ml_path_since(p, now, peer->last_send_at) < ML_PATH_SESSION_ACTIVE;
 }
 
 ml_time ml_path_idle_for(const struct ml_path *p, ml_time now, uint16_t slot)
 {
     const struct ml_path_peer *peer = &p->peers[slot];
-    return ml_path_is_open(peer) && peer->last_send_at != 0 ? now - peer->last_send_at : ML_NEVER;
+    return ml_path_is_open(peer) && peer->last_send_at != 0 ? ml_path_since(p, now, peer->last_send_at) : ML_NEVER;
 }

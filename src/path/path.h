@@ -43,6 +43,7 @@
 #ifndef ML_PATH_PATH_H
 #define ML_PATH_PATH_H
 
+#include "base/tick.h"
 #include "crypto/curve_budget.h"
 #include "disco/disco_box.h"
 #include "disco/disco_msg.h"
@@ -104,26 +105,27 @@ struct ml_path_peer {
     const ml_disco_key *disco;
     struct ml_disco_shared shared;
     uint8_t shared_of[4]; /* start of the disco key that `shared` belongs to, to see that it changed */
-    bool has_shared, is_wireguard_only;
-    bool is_cmm_wanted;    /* a call-me-maybe is to be sent after our pings */
-    uint8_t check, notice; /* enums in path_internal.h */
-    uint8_t cmm_repeats;   /* of call-me-maybes since there was a path, or since we began to send */
-    bool is_cmm_repeat;    /* the one that is wanted, or was sent last, is one */
-    bool is_called;        /* the peer called, and none of its pings came through: call it with the next packet we send */
+    bool has_shared : 1, is_wireguard_only : 1;
+    bool is_cmm_wanted : 1; /* a call-me-maybe is to be sent after our pings */
+    bool is_cmm_repeat : 1; /* the one that is wanted, or was sent last, is one */
+    bool is_called : 1;     /* the peer called, and none of its pings came through: call it with the next packet we send */
+    uint8_t check, notice;  /* enums in path_internal.h */
+    uint8_t cmm_repeats;    /* of call-me-maybes since there was a path, or since we began to send */
     uint16_t home_region;
     uint16_t seen4_port; /* with seen4 */
     uint32_t seen4;      /* IPv4 address at which the peer saw the last ping to best come from; 0 = unknown */
     uint32_t latency_us; /* of best */
     ml_addr best;        /* unset = none */
-    ml_time trust_until;
-    ml_time heard_at;          /* last packet or pong of the peer from best */
-    ml_time check_until;       /* next step of `check`; ML_NEVER: there is none */
-    ml_time last_send_at;      /* by local trigger; 0 = never */
-    ml_time last_rx_at;        /* 0 = never */
-    ml_time last_full_ping_at; /* 0 = never */
-    ml_time heartbeat_at;      /* ML_NEVER = idle */
-    ml_time cmm_wanted_at;     /* of the last one, sent or not; none follows for ML_PATH_PING_INTERVAL without pings */
-    ml_time cmm_round_at;      /* last round that a received call-me-maybe caused; 0 = never */
+    /* To be read by ml_path_time(), and changed by ml_path_tick(). */
+    ml_tick trust_until;
+    ml_tick heard_at;          /* last packet or pong of the peer from best */
+    ml_tick check_until;       /* next step of `check`; ML_TICK_NEVER: there is none */
+    ml_tick last_send_at;      /* by local trigger; 0 = never */
+    ml_tick last_rx_at;        /* 0 = never */
+    ml_tick last_full_ping_at; /* 0 = never */
+    ml_tick heartbeat_at;      /* ML_TICK_NEVER = idle */
+    ml_tick cmm_wanted_at;     /* of the last one, sent or not; none follows for ML_PATH_PING_INTERVAL without pings */
+    ml_tick cmm_round_at;      /* last round that a received call-me-maybe caused; 0 = never */
     uint32_t aged_tick;        /* when the stamps of candidates were last looked at */
     struct ml_path_candidate cand[ML_PATH_CANDIDATES];
     ml_ip ip6[ML_PATH_IP6]; /* unset = free */
@@ -154,6 +156,7 @@ struct ml_path {
     /* Private from here. */
     struct ml_path_cfg cfg;
     struct ml_path_peer *peers;
+    struct ml_epoch epoch; /* of the ticks in `peers` */
     uint16_t peer_count;
     bool has_keys, is_stun_wanted, has_local4, has_local6, has_local;
     ml_node_key node_pub;

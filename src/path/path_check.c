@@ -29,28 +29,28 @@
 #define REPEATS_EACH 2
 #define REPEATS_MAX  4
 
-static void await(struct ml_path_peer *peer, ml_time now, enum ml_path_check state)
+static void await(struct ml_path *p, struct ml_path_peer *peer, ml_time now, enum ml_path_check state)
 {
     peer->check = (uint8_t)state;
-    peer->check_until = now + ML_PATH_CHECK_WAIT / 2 + peer->latency_us;
+    peer->check_until = ml_path_tick(p, now + ML_PATH_CHECK_WAIT / 2 + peer->latency_us);
 }
 
 void ml_path_check_end(struct ml_path_peer *peer)
 {
     peer->check = ML_CHECK_NONE;
-    peer->check_until = ML_NEVER;
+    peer->check_until = ML_TICK_NEVER;
 }
 
-void ml_path_check_begin(struct ml_path_peer *peer, ml_time now)
+void ml_path_check_begin(struct ml_path *p, struct ml_path_peer *peer, ml_time now)
 {
     if (peer->check == ML_CHECK_NONE) {
-        await(peer, now, ML_CHECK_ASKED);
+        await(p, peer, now, ML_CHECK_ASKED);
     }
 }
 
-void ml_path_note_heard(struct ml_path_peer *peer, ml_time now)
+void ml_path_note_heard(struct ml_path *p, struct ml_path_peer *peer, ml_time now)
 {
-    peer->heard_at = now;
+    peer->heard_at = ml_path_tick(p, now);
     if (peer->check != ML_CHECK_MOVED) {
         ml_path_check_end(peer);
     }
@@ -66,7 +66,7 @@ static void doubt_own(struct ml_path *p, struct ml_path_peer *peer, ml_time now)
 {
     if (can_call(p, peer) && !p->cfg.no_stun) {
         peer->is_cmm_wanted = true;
-        peer->cmm_wanted_at = now;
+        peer->cmm_wanted_at = ml_path_tick(p, now);
     }
     ml_endpoints_doubt(&p->ep);
     p->is_stun_wanted = p->is_stun_wanted || !p->cfg.no_stun;
@@ -75,33 +75,33 @@ static void doubt_own(struct ml_path *p, struct ml_path_peer *peer, ml_time now)
 static void failed(struct ml_path *p, ml_time now, uint16_t slot)
 {
     struct ml_path_peer *peer = &p->peers[slot];
-    bool was_trusted = ml_path_is_trusted(peer, now);
+    bool was_trusted = ml_path_is_trusted(p, peer, now);
     ml_path_check_end(peer);
     if (!was_trusted) {
         return;
     }
-    peer->trust_until = now ? now - 1 : 0;
+    peer->trust_until = ml_path_tick(p, now ? now - 1 : 0);
     ml_path_ping_best(p, now, slot); /* it may have been those two pings */
     peer->notice = can_call(p, peer) ? ML_NOTICE_LEAVE : ML_NOTICE_NONE;
     doubt_own(p, peer, now);
 }
 
-void ml_path_cmm_await(struct ml_path_peer *peer, ml_time now)
+void ml_path_cmm_await(struct ml_path *p, struct ml_path_peer *peer, ml_time now)
 {
     bool is_last = peer->is_cmm_repeat && peer->cmm_repeats % REPEATS_EACH == 0;
-    if (is_last || peer->check != ML_CHECK_NONE || peer->cmm_repeats >= REPEATS_MAX || ml_path_is_trusted(peer, now)) {
+    if (is_last || peer->check != ML_CHECK_NONE || peer->cmm_repeats >= REPEATS_MAX || ml_path_is_trusted(p, peer, now)) {
         return;
     }
     peer->check = ML_CHECK_CALLED;
-    peer->check_until = now + (peer->is_cmm_repeat ? REPEAT_NEXT : REPEAT_FIRST);
+    peer->check_until = ml_path_tick(p, now + (peer->is_cmm_repeat ? REPEAT_NEXT : REPEAT_FIRST));
 }
 
 /* One lost packet of the exchange - ping, pong or the peer's ping - would cost the 5 s until the next round. Candidates are
  * not pinged before that, except when the peer calls; so the peer is asked to ping once more, and is pinged back (path_disco.c). */
-static void call_again(struct ml_path_peer *peer, ml_time now)
+static void call_again(const struct ml_path *p, struct ml_path_peer *peer, ml_time now)
 {
-    bool is_sending = peer->last_send_at != 0 && now - peer->last_send_at <= REPEAT_FIRST + REPEAT_NEXT;
-    if (!ml_path_is_trusted(peer, now) && is_sending && now - peer->cmm_wanted_at < ML_PATH_PING_INTERVAL) {
+    bool is_sending = peer->last_send_at != 0 && ml_path_since(p, now, peer->last_send_at) <= REPEAT_FIRST + REPEAT_NEXT;
+    if (!ml_path_is_trusted(p, peer, now) && is_sending && ml_path_since(p, now, peer->cmm_wanted_at) < ML_PATH_PING_INTERVAL) {
         peer->cmm_repeats++;
         peer->is_cmm_repeat = true;
         peer->is_cmm_wanted = true;
@@ -111,14 +111,14 @@ static void call_again(struct ml_path_peer *peer, ml_time now)
 void ml_path_check_on_time(struct ml_path *p, ml_time now, uint16_t slot)
 {
     struct ml_path_peer *peer = &p->peers[slot];
-    if (now < peer->check_until) {
+    if (now < ml_path_time(p, peer->check_until)) {
         return;
     }
     switch ((enum ml_path_check)peer->check) {
     case ML_CHECK_NONE:
         break;
     case ML_CHECK_ASKED:
-        await(peer, now, ML_CHECK_ASKED_AGAIN);
+        await(p, peer, now, ML_CHECK_ASKED_AGAIN);
         ml_path_ping_best(p, now, slot);
         peer->notice = can_call(p, peer) ? ML_NOTICE_NAME : ML_NOTICE_NONE;
         return;
@@ -126,7 +126,7 @@ void ml_path_check_on_time(struct ml_path *p, ml_time now, uint16_t slot)
         failed(p, now, slot);
         return;
     case ML_CHECK_CALLED:
-        call_again(peer, now);
+        call_again(p, peer, now);
         break;
     case ML_CHECK_MOVED:
         peer->notice = can_call(p, peer) ? ML_NOTICE_LEAVE : ML_NOTICE_NONE;
@@ -156,7 +156,7 @@ void ml_path_note_seen(struct ml_path *p, ml_time now, struct ml_path_peer *peer
 {
     ml_addr before = seen_as(peer);
     bool is_moved = is_old_path && ml_addr_is_set(&before) && ml_ip_is4(&seen->ip) && !ml_addr_equal(&before, seen);
-    if (!is_moved || !can_call(p, peer) || now - peer->cmm_wanted_at < ML_PATH_PING_INTERVAL) {
+    if (!is_moved || !can_call(p, peer) || ml_path_since(p, now, peer->cmm_wanted_at) < ML_PATH_PING_INTERVAL) {
         if (peer->check != ML_CHECK_MOVED) {
             remember(peer, seen);
         }
@@ -166,8 +166,8 @@ void ml_path_note_seen(struct ml_path *p, ml_time now, struct ml_path_peer *peer
      * round in ML_PATH_PING_INTERVAL. */
     peer->notice = ML_NOTICE_NAME;
     peer->check = ML_CHECK_MOVED;
-    peer->check_until = now + MOVED_WAIT;
-    peer->cmm_wanted_at = now;
+    peer->check_until = ml_path_tick(p, now + MOVED_WAIT);
+    peer->cmm_wanted_at = ml_path_tick(p, now);
     ml_endpoints_forget_global(&p->ep);
     p->is_stun_wanted = p->is_stun_wanted || !p->cfg.no_stun;
 }
@@ -199,7 +199,7 @@ void ml_path_cmm_write(const struct ml_path *p, ml_time now, const struct ml_pat
     }
     /* What the peer itself told us at most ML_PATH_TRUST ago. Behind a hard NAT no server knows it, and a peer to whom it was
      * named once would leave it with the first list that lacks it. */
-    if (peer->notice != ML_NOTICE_LEAVE && ml_path_is_trusted(peer, now) && ml_addr_is_set(&seen) && !is_seen_named) {
+    if (peer->notice != ML_NOTICE_LEAVE && ml_path_is_trusted(p, peer, now) && ml_addr_is_set(&seen) && !is_seen_named) {
         m->addrs[m->addr_count++] = seen;
     }
 }

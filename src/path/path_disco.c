@@ -106,12 +106,12 @@ static void ping_back(struct ml_path *p, ml_time now, uint16_t slot, struct ml_p
 {
     struct ml_path_peer *peer = &p->peers[slot];
     uint16_t tick = ml_path_cand_tick(peer, now);
-    bool is_active = peer->last_send_at != 0 && now - peer->last_send_at <= ML_PATH_SESSION_ACTIVE;
+    bool is_active = peer->last_send_at != 0 && ml_path_since(p, now, peer->last_send_at) <= ML_PATH_SESSION_ACTIVE;
     bool is_news = ml_path_tick_passed(heard, tick, ML_PATH_PING_INTERVAL);
     bool is_due = ml_path_tick_passed(c->pinged, tick, ML_PATH_PING_INTERVAL);
-    bool is_called = peer->is_cmm_repeat && now - peer->cmm_wanted_at < ML_PATH_PING_INTERVAL &&
+    bool is_called = peer->is_cmm_repeat && ml_path_since(p, now, peer->cmm_wanted_at) < ML_PATH_PING_INTERVAL &&
                      ml_path_tick_passed(c->pinged, tick, CALLED_PING_INTERVAL);
-    if (is_active && (is_news || is_due || is_called) && !ml_path_is_trusted(peer, now) &&
+    if (is_active && (is_news || is_due || is_called) && !ml_path_is_trusted(p, peer, now) &&
         ml_path_family_usable(p, c->ip6 == 0)) {
         ml_path_ping_candidate(p, now, slot, c);
     }
@@ -165,17 +165,17 @@ static uint16_t handle_ping(struct ml_path *p, ml_time now, const struct ml_path
 
 /* ---- Pong ---- */
 
-static void credit(struct ml_path_peer *peer, ml_time now, const ml_addr *to, ml_time latency)
+static void credit(struct ml_path *p, struct ml_path_peer *peer, ml_time now, const ml_addr *to, ml_time latency)
 {
     struct ml_path_quality now_seen = {.addr = *to, .latency = latency, .wire_mtu = WIRE_MTU};
     struct ml_path_quality best = {.addr = peer->best, .latency = peer->latency_us, .wire_mtu = WIRE_MTU};
-    if (!ml_path_is_trusted(peer, now) || ml_path_better(&now_seen, &best)) {
+    if (!ml_path_is_trusted(p, peer, now) || ml_path_better(&now_seen, &best)) {
         peer->best = *to;
     }
     if (ml_addr_equal(&peer->best, to)) {
         peer->latency_us = (uint32_t)latency; /* at most the 5 s a ping is waited for */
-        peer->trust_until = now + ML_PATH_TRUST;
-        ml_path_note_heard(peer, now);
+        peer->trust_until = ml_path_tick(p, now + ML_PATH_TRUST);
+        ml_path_note_heard(p, peer, now);
         peer->cmm_repeats = 0;
     }
 }
@@ -192,7 +192,7 @@ static uint16_t handle_pong(struct ml_path *p, ml_time now, const struct ml_path
     struct ml_path_peer *peer = &p->peers[ping.slot];
     ml_time latency = now > ping.at ? now - ping.at : 1;
     bool is_direct = in->derp_region == 0;
-    bool is_old_path = ml_path_is_trusted(peer, now) && ml_addr_equal(&peer->best, &ping.to);
+    bool is_old_path = ml_path_is_trusted(p, peer, now) && ml_addr_equal(&peer->best, &ping.to);
     if (is_direct) {
         /* The credit goes to the address we pinged, whatever address answered. It may be no candidate any more. */
         struct ml_path_candidate *c = ml_path_cand_find(peer, &ping.to);
@@ -204,7 +204,7 @@ static uint16_t handle_pong(struct ml_path *p, ml_time now, const struct ml_path
     struct ml_path_pong result = {.latency = latency, .via = ping.to, .derp_region = ping.derp_region};
     ml_path_cli_finish(p, ping.cli, &result);
     if (is_direct) {
-        credit(peer, now, &ping.to, latency);
+        credit(p, peer, now, &ping.to, latency);
         if (ml_addr_equal(&peer->best, &ping.to)) {
             ml_path_note_seen(p, now, peer, &in->msg.src, is_old_path);
         }
@@ -249,23 +249,24 @@ static uint16_t handle_cmm(struct ml_path *p, ml_time now, const struct ml_path_
     ml_path_cand_merge(peer, ML_CAND_CMM, in->msg.addrs, in->msg.addr_count);
     /* A list that takes our path away is worth a round of its own: there is none without a pong to the round before. */
     bool has_lost_best = had_best && !ml_path_has_best(peer);
-    if (!has_lost_best && peer->cmm_round_at != 0 && now - peer->cmm_round_at < CMM_ROUND_INTERVAL) {
+    if (!has_lost_best && peer->cmm_round_at != 0 && ml_path_since(p, now, peer->cmm_round_at) < CMM_ROUND_INTERVAL) {
         *drop = ML_DROP_DISCO_LIMITED;
         return slot;
     }
-    if (!peer->is_cmm_wanted && (peer->cmm_round_at == 0 || now - peer->cmm_round_at >= 2 * ML_PATH_PING_INTERVAL)) {
+    if (!peer->is_cmm_wanted &&
+        (peer->cmm_round_at == 0 || ml_path_since(p, now, peer->cmm_round_at) >= 2 * ML_PATH_PING_INTERVAL)) {
         /* The first of a series. When the peer's pings arrive they do, and ours waits as if one had just gone out. Else our
          * router dropped them: the pings below make it take them, but an official peer repeats its own only when called. */
         if (is_pinged(peer, now)) {
-            peer->cmm_wanted_at = now;
+            peer->cmm_wanted_at = ml_path_tick(p, now);
         } else {
             peer->is_called = true;
         }
     }
-    peer->cmm_round_at = ml_path_stamp(now);
+    peer->cmm_round_at = ml_path_tick(p, ml_path_stamp(now));
     /* The peer looks for a path; so what we believe of ours may be old news. The pings below tell. */
-    if (ml_path_is_trusted(peer, now)) {
-        ml_path_check_begin(peer, now);
+    if (ml_path_is_trusted(p, peer, now)) {
+        ml_path_check_begin(p, peer, now);
     }
     for (size_t i = 0; i < ML_PATH_CANDIDATES; i++) {
         peer->cand[i].pinged = 0;

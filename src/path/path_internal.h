@@ -78,11 +78,11 @@ void ml_path_keys_clear(struct ml_path *p);
 /* path_check.c */
 
 /* A ping to the best path is on its way: it has to be answered in time. Nothing if a check is under way already. */
-void ml_path_check_begin(struct ml_path_peer *peer, ml_time now);
+void ml_path_check_begin(struct ml_path *p, struct ml_path_peer *peer, ml_time now);
 void ml_path_check_end(struct ml_path_peer *peer);
 void ml_path_check_on_time(struct ml_path *p, ml_time now, uint16_t slot);
 /* Something authentic came from the best path. */
-void ml_path_note_heard(struct ml_path_peer *peer, ml_time now);
+void ml_path_note_heard(struct ml_path *p, struct ml_path_peer *peer, ml_time now);
 /* A pong of the best path says that the peer sees us at `seen`. `is_old_path`: that path was best, and trusted, before it. */
 void ml_path_note_seen(struct ml_path *p, ml_time now, struct ml_path_peer *peer, const ml_addr *seen, bool is_old_path);
 /* Write the call-me-maybe that the peer's notice asks for; without one, that of discovery. */
@@ -90,9 +90,11 @@ void ml_path_cmm_write(const struct ml_path *p, ml_time now, const struct ml_pat
 /* It was sent, or cannot be: not wanted any more. */
 void ml_path_cmm_done(struct ml_path_peer *peer);
 /* The call-me-maybe of discovery was sent: repeat it if no path comes of it and there are repeats left. */
-void ml_path_cmm_await(struct ml_path_peer *peer, ml_time now);
+void ml_path_cmm_await(struct ml_path *p, struct ml_path_peer *peer, ml_time now);
 
 /* path.c */
+/* The tick of an instant, which is 0, ML_NEVER, or not far from now, to be stored in a peer. */
+ml_tick ml_path_tick(struct ml_path *p, ml_time at);
 /* Ping the best path. False: there is none, or no room. */
 bool ml_path_ping_best(struct ml_path *p, ml_time now, uint16_t slot);
 void ml_path_discover(struct ml_path *p, ml_time now, uint16_t slot, bool with_cmm);
@@ -108,9 +110,17 @@ static inline bool ml_path_has_best(const struct ml_path_peer *peer)
 {
     return ml_addr_is_set(&peer->best);
 }
-static inline bool ml_path_is_trusted(const struct ml_path_peer *peer, ml_time now)
+static inline ml_time ml_path_time(const struct ml_path *p, ml_tick t)
 {
-    return ml_path_has_best(peer) && now <= peer->trust_until;
+    return ml_tick_time(&p->epoch, t);
+}
+static inline ml_time ml_path_since(const struct ml_path *p, ml_time now, ml_tick t)
+{
+    return now - ml_tick_time(&p->epoch, t);
+}
+static inline bool ml_path_is_trusted(const struct ml_path *p, const struct ml_path_peer *peer, ml_time now)
+{
+    return ml_path_has_best(peer) && now <= ml_path_time(p, peer->trust_until);
 }
 /* `since` of a time field where 0 means never; an instant 0 counts as 1 microsecond later. */
 static inline ml_time ml_path_stamp(ml_time now)

@@ -111,7 +111,7 @@ void ml_path_ping_on_time(struct ml_path *p, ml_time now)
         }
         struct ml_path_peer *peer = &p->peers[g->slot];
         if (g->state == ML_PING_SENT && ml_path_has_best(peer) && ml_addr_equal(&g->to, &peer->best) &&
-            !ml_path_is_trusted(peer, now)) {
+            !ml_path_is_trusted(p, peer, now)) {
             ml_path_best_clear(peer);
         }
         ml_zero(g);
@@ -125,7 +125,7 @@ void ml_path_ping_on_time(struct ml_path *p, ml_time now)
     }
     for (size_t i = 0; i < p->peer_count; i++) {
         struct ml_path_peer *peer = &p->peers[i];
-        if (peer->is_cmm_wanted && now - peer->cmm_wanted_at >= CMM_PATIENCE) {
+        if (peer->is_cmm_wanted && ml_path_since(p, now, peer->cmm_wanted_at) >= CMM_PATIENCE) {
             peer->is_cmm_wanted = false;
         }
     }
@@ -147,8 +147,8 @@ ml_time ml_path_ping_deadline(const struct ml_path *p)
     }
     for (size_t i = 0; i < p->peer_count; i++) {
         const struct ml_path_peer *peer = &p->peers[i];
-        if (peer->is_cmm_wanted && peer->cmm_wanted_at + CMM_PATIENCE < first) {
-            first = peer->cmm_wanted_at + CMM_PATIENCE;
+        if (peer->is_cmm_wanted && ml_path_time(p, peer->cmm_wanted_at) + CMM_PATIENCE < first) {
+            first = ml_path_time(p, peer->cmm_wanted_at) + CMM_PATIENCE;
         }
     }
     return first;
@@ -270,7 +270,7 @@ static size_t send_cmm(struct ml_path *p, ml_time now, struct ml_disco_msg *m, u
         ml_path_cmm_done(peer);
         if (n > 0) {
             if (is_discovery) {
-                ml_path_cmm_await(peer, now);
+                ml_path_cmm_await(p, peer, now);
             }
             dst->derp_region = peer->home_region;
             dst->node = *peer->node;
@@ -317,7 +317,7 @@ ml_err ml_path_cli_ping(struct ml_path *p, ml_time now, uint16_t slot, uint32_t 
     struct ml_path_peer *peer = &p->peers[slot];
     uint8_t cli = (uint8_t)(i + 1);
     bool any = false;
-    if (ml_path_is_trusted(peer, now)) {
+    if (ml_path_is_trusted(p, peer, now)) {
         any = ml_path_ping_queue(p, now, slot, &peer->best, 0, ML_PURPOSE_CLI, cli);
     } else {
         if (peer->home_region && !p->cfg.no_derp) {
@@ -335,9 +335,9 @@ ml_err ml_path_cli_ping(struct ml_path *p, ml_time now, uint16_t slot, uint32_t 
         return ML_ERR_NO_PATH;
     }
     p->cli[i] = (struct ml_path_cli){.is_used = true, .slot = slot, .at = now, .result = {.token = token}};
-    peer->last_send_at = ml_path_stamp(now);
-    if (peer->heartbeat_at == ML_NEVER) {
-        peer->heartbeat_at = now + ML_PATH_HEARTBEAT;
+    peer->last_send_at = ml_path_tick(p, ml_path_stamp(now));
+    if (peer->heartbeat_at == ML_TICK_NEVER) {
+        peer->heartbeat_at = ml_path_tick(p, now + ML_PATH_HEARTBEAT);
     }
     return ML_OK;
 }

@@ -806,9 +806,9 @@ void sim_explain(struct sim *w, unsigned from, unsigned to)
     const struct ml_path_peer *p = &ml->path.peers[slot];
     printf("node %u to %u:", from, to);
     print_addr(" best", &p->best);
-    printf(", trust %.3f s, home region %u, session %d, disco key %s\n", (double)(int64_t)(p->trust_until - w->now) / 1e6,
-           p->home_region, sim_has_session(w, from, to),
-           ml_key_equal(p->disco, ml_path_disco_key(&w->n[to].ml->path)) ? "right" : "stale");
+    printf(", trust %.3f s, home region %u, session %d, disco key %s\n",
+           (double)(int64_t)(ml_path_time(&ml->path, p->trust_until) - w->now) / 1e6, p->home_region,
+           sim_has_session(w, from, to), ml_key_equal(p->disco, ml_path_disco_key(&w->n[to].ml->path)) ? "right" : "stale");
     for (unsigned i = 0; i < ML_PATH_CANDIDATES; i++) {
         if (p->cand[i].from) {
             ml_addr addr = ml_path_cand_addr(p, &p->cand[i]);

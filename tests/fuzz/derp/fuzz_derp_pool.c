@@ -37,7 +37,7 @@ static void drain(struct world *w, ml_time now)
             abort();
         }
         if (ev.type == ML_DERP_EV_PACKET) {
-            ml_derp_pool_learn(&w->p, now, &ev.key, slot);
+            ml_derp_pool_learn(&w->p, &ev.key, slot);
             memset(ev.data, 0, ev.len);
         }
     }

@@ -73,7 +73,7 @@ static void check(struct world *w)
         }
         require(given <= ML_PATH_GIVEN_MAX && given6 <= ML_PATH_IP6_GIVEN);
         require(has_best || peer->is_wireguard_only);
-        require(peer->node || (peer->heartbeat_at == ML_NEVER && !peer->is_cmm_wanted));
+        require(peer->node || (peer->heartbeat_at == ML_TICK_NEVER && !peer->is_cmm_wanted));
     }
     for (size_t i = 0; i < ML_PATH_PINGS; i++) {
         require(!w->p.pings[i].state || w->peers[w->p.pings[i].slot].node);

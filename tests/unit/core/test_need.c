@@ -248,7 +248,7 @@ static void C43_a_live_session_holds_its_place_in_a_full_table(void **state)
     for (uint8_t id = 10; id < 30; id++) {
         now += ML_SEC(3700);
         (void)send_to(id);
-        n.ml->slots[core_slot_of(n.ml, ml_map_find_id(&n.ml->map, TABLE))].used_at = now;
+        n.ml->slots[core_slot_of(n.ml, ml_map_find_id(&n.ml->map, TABLE))].used_at = core_tick(n.ml, now);
         core_need_time(n.ml, now);
         netmap(0);
         assert_true(has(id) && has(TABLE));

@@ -160,7 +160,7 @@ static void D54_replies_stay_on_the_connection_the_peer_was_heard_on_until_it_is
     give(0, home, "frame recv_packet");
     assert_true(next_event(0));
     assert_memory_equal(ev.key.b, peer.b, 32);
-    ml_derp_pool_learn(&p, 0, &ev.key, home);
+    ml_derp_pool_learn(&p, &ev.key, home);
     assert_int_equal(ml_derp_pool_send(&p, 0, &peer, 9, packet, sizeof packet), ML_DROP_NONE);
     assert_int_equal(ml_derp_pool_send(&p, 0, &peer, 0, packet, sizeof packet), ML_DROP_NONE); /* no home known: the same */
     assert_int_equal(sent(home, NULL), 2);
@@ -171,7 +171,7 @@ static void D54_replies_stay_on_the_connection_the_peer_was_heard_on_until_it_is
     assert_int_equal(ml_derp_pool_send(&p, 0, &peer, 9, packet, sizeof packet), ML_DROP_NONE);
     assert_int_equal(wants(0, &slot), 9);
     /* while its home is being dialled a route heard of meanwhile is better than waiting */
-    ml_derp_pool_learn(&p, 0, &peer, home);
+    ml_derp_pool_learn(&p, &peer, home);
     ml_derp_pool_send(&p, 0, &peer, 9, packet, sizeof packet);
     assert_int_equal(sent(home, NULL), 1);
     /* and once its home is connected, that is used */
@@ -188,10 +188,10 @@ static void routes_go_with_their_connection_and_the_oldest_first(void **state)
     unsigned slot;
     init(SLOTS);
     unsigned home = open_home(0, 7);
-    ml_derp_pool_learn(&p, 1, &alice, home);
-    ml_derp_pool_learn(&p, 2, &bob, home);
-    ml_derp_pool_learn(&p, 3, &alice, home);
-    ml_derp_pool_learn(&p, 4, &carol, home); /* the table holds two */
+    ml_derp_pool_learn(&p, &alice, home);
+    ml_derp_pool_learn(&p, &bob, home);
+    ml_derp_pool_learn(&p, &alice, home);
+    ml_derp_pool_learn(&p, &carol, home); /* the table holds two */
     assert_int_equal(ml_derp_pool_send(&p, 4, &alice, 0, packet, sizeof packet), ML_DROP_NONE);
     assert_int_equal(ml_derp_pool_send(&p, 4, &carol, 0, packet, sizeof packet), ML_DROP_NONE);
     assert_int_equal(ml_derp_pool_send(&p, 4, &bob, 0, packet, sizeof packet), ML_DROP_ROUTE_NO_PATH);
@@ -422,7 +422,7 @@ static void events_of_streams_that_are_not_open_change_nothing(void **state)
     ml_derp_pool_tx_done(&p, 200, 1);
     assert_int_equal(ml_derp_pool_tx_peek(&p, 0, &b), 0);
     assert_int_equal(ml_derp_pool_closed(&p, 0, 200), 0);
-    ml_derp_pool_learn(&p, 0, &alice, 200);
+    ml_derp_pool_learn(&p, &alice, 200);
     assert_false(next_event(0));
     assert_true(ml_derp_pool_deadline(&p) == ML_NEVER);
 }

@@ -730,6 +730,43 @@ static void a_candidate_pinged_long_ago_is_pinged_at_once_however_long_that_is(v
     assert_non_null(find_ping_to(&w, EP));
 }
 
+static void heartbeats_and_trust_go_on_over_days_and_nothing_is_trusted_again_later(void **state)
+{
+    (void)state;
+    struct ml_path_status st;
+    /* A path in use, over every instant at which 32-bit ticks begin anew. */
+    make_direct(&w, EP, ML_MSEC(1));
+    unsigned beats = 0;
+    for (int i = 0; i < 12 * 3600; i++) {
+        w.now += ML_SEC(1);
+        ml_path_on_time(&w.p, w.now);
+        assert_int_equal(route().derp_region, 0);
+        drain(&w);
+        const struct sent *ping = find_ping_to(&w, EP);
+        if (ping) {
+            beats++;
+            w.now += ML_MSEC(1);
+            answer(&w, ping, EP);
+        }
+        assert_true(ml_path_deadline(&w.p) > w.now && ml_path_deadline(&w.p) <= w.now + ML_SEC(3));
+    }
+    assert_in_range(beats, 12 * 3600 / 3, 12 * 3600);
+    /* Left alone: at no time does an old stamp look like a new one. */
+    for (int i = 0; i < 60 * 24 * 4; i++) {
+        w.now += ML_SEC(60);
+        ml_path_on_time(&w.p, w.now);
+        drain(&w);
+        ml_path_get_status(&w.p, w.now, 0, &st);
+        assert_false(ml_addr_is_set(&st.direct) || st.is_active);
+        assert_in_range(ml_path_idle_for(&w.p, w.now, 0), ML_SEC(60), ML_NEVER - 1);
+        assert_int_equal(ml_path_deadline(&w.p), ML_NEVER);
+    }
+    w.now += ML_SEC(400 * 86400);
+    assert_int_equal(route().derp_region, 7);
+    drain(&w);
+    assert_non_null(find_ping_to(&w, EP));
+}
+
 static void a_ping_source_is_forgotten_45_s_after_its_last_ping(void **state)
 {
     (void)state;
@@ -847,6 +884,7 @@ int main(void)
         cmocka_unit_test_setup(a_ping_source_is_forgotten_45_s_after_its_last_ping, setup),
         cmocka_unit_test_setup(D37_ipv6_candidates_have_a_bound_of_their_own_and_the_best_path_stays, setup),
         cmocka_unit_test_setup(a_candidate_pinged_long_ago_is_pinged_at_once_however_long_that_is, setup),
+        cmocka_unit_test_setup(heartbeats_and_trust_go_on_over_days_and_nothing_is_trusted_again_later, setup),
         cmocka_unit_test_setup(a_candidate_gone_from_the_netmap_takes_the_best_path_with_it, setup),
         cmocka_unit_test_setup(rebind_forgets_best_paths_keeps_candidates_and_wants_stun, setup),
         cmocka_unit_test_setup(an_unreachable_address_is_not_used_until_it_answers, setup),
