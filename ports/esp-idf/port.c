@@ -55,6 +55,7 @@ struct ml_port {
     ml_time clock_at;          /**< When the wall clock is due again. */
     ml_time clock_wait;        /**< How long it was waited for last, while it is not set. */
     ml_time retry_at;          /**< Sockets were lost; ML_NEVER otherwise. */
+    bool is_behind;            /**< The last drain ended with work left: no waiting before the next. */
     bool flushing;             /**< Callbacks of the sink may send; they must not start a second drain. */
     bool waking;               /**< ml_wake_open() succeeded. */
     uint8_t packet[ML_UDP_RX]; /**< A datagram or a packet of lwIP; never both at a time. */
@@ -275,15 +276,14 @@ void ml_port_flush(ml_port *p)
         return;
     }
     p->flushing = true;
-    for (int round = 0; round < FLUSH_ROUNDS; round++) {
+    p->is_behind = true;
+    for (int round = 0; round < FLUSH_ROUNDS && p->is_behind; round++) {
         ml_time now = ml_sys_now();
         ml_output out;
         while (ml_poll_output(p->engine, now, &out) && out.type != ML_OUT_NONE) {
             carry_out(p, now, &out);
         }
-        if (!ml_streams_pump(&p->streams, now)) {
-            break;
-        }
+        p->is_behind = ml_streams_pump(&p->streams, now);
     }
     p->flushing = false;
 }
@@ -319,6 +319,9 @@ static ml_time earliest(ml_time a, ml_time b)
 
 ml_time ml_port_deadline(const ml_port *p)
 {
+    if (p->is_behind) {
+        return 0; /* what a stream still holds makes no socket readable */
+    }
     ml_time at = earliest(ml_poll_deadline(p->engine), ml_streams_deadline(&p->streams));
     /* An idle node does not wake up to look at a clock. */
     if (ml_get_state(p->engine) != ML_STATE_STOPPED) {

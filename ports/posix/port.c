@@ -38,6 +38,7 @@ struct ml_port {
     ml_log_fn log;
     void *log_ctx;
     ml_time clock_at; /**< When the wall clock is due again. */
+    bool is_behind;   /**< The last drain ended with work left: no waiting before the next. */
     bool flushing;    /**< Callbacks of the sink may send; they must not start a second drain. */
     bool failed;      /**< Sockets were lost and could not be made anew. */
 };
@@ -198,7 +199,8 @@ void ml_port_flush(ml_port *p)
         return;
     }
     p->flushing = true;
-    for (int round = 0; round < FLUSH_ROUNDS; round++) {
+    p->is_behind = true;
+    for (int round = 0; round < FLUSH_ROUNDS && p->is_behind; round++) {
         ml_time now = ml_sys_now();
         ml_output out;
         while (ml_poll_output(p->engine, now, &out) && out.type != ML_OUT_NONE) {
@@ -206,9 +208,7 @@ void ml_port_flush(ml_port *p)
         }
         /* Before the streams: a call-me-maybe leaves on one of them, and the pings that open our NAT for its answer are here. */
         ml_udp_flush(&p->udp);
-        if (!ml_streams_pump(&p->streams, now)) {
-            break;
-        }
+        p->is_behind = ml_streams_pump(&p->streams, now);
     }
     p->flushing = false;
 }
@@ -242,6 +242,9 @@ static ml_time earliest(ml_time a, ml_time b)
 
 ml_time ml_port_deadline(const ml_port *p)
 {
+    if (p->is_behind) {
+        return 0; /* what a stream still holds makes no socket readable */
+    }
     ml_time at = earliest(ml_poll_deadline(p->engine), ml_streams_deadline(&p->streams));
     return earliest(at, earliest(p->netmon.settle_at, p->clock_at));
 }

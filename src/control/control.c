@@ -53,7 +53,8 @@ static ml_state work_out_state(const struct ml_control *c)
         return ML_STATE_CONNECTING;
     }
     if (!c->is_self_authorized) {
-        return ML_STATE_NEEDS_APPROVAL;
+        /* Headscale calls an expired node unauthorized too; nobody is asked to approve it. */
+        return c->is_self_expired ? ML_STATE_CONNECTING : ML_STATE_NEEDS_APPROVAL;
     }
     return c->poll.has_map ? ML_STATE_RUNNING : ML_STATE_STARTING;
 }

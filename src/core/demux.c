@@ -17,25 +17,16 @@
 
 #include <string.h>
 
-#define FRESH_REPEAT ML_SEC(1)
-#define ANSWER_WAIT  ML_SEC(1)
-
 /* ---- Out: one sealed packet to a live peer ---- */
 
-/* By UDP it is committed, by relay copied, by both both. False: neither was possible, counted. */
-static bool transmit_by_route(struct ml_engine *ml, ml_time now, uint16_t slot, const struct ml_peer *p, const uint8_t *pkt,
+/* By UDP it is committed, by relay copied, by both both. */
+static void transmit_by_route(struct ml_engine *ml, ml_time now, uint16_t slot, const struct ml_peer *p, const uint8_t *pkt,
                               size_t len)
 {
     struct ml_path_route r = {0};
-    bool is_relayed = false;
     bool has_route = ml_path_route(&ml->path, now, slot, &r);
     ml->slots[slot].used_at = core_tick(ml, now);
     ml_netcheck_note_activity(&ml->netcheck, now);
-    if (!ml->no_derp && !ml_wg_peer_has_session(&ml->wg, now, slot)) {
-        /* A handshake that everything waits for: a path that answered a ping may still lose the next packet, and it is 5 s to
-         * the next try. Its second copy is dropped as a repetition. */
-        r.derp_region = p->home_region;
-    }
     if (r.derp_region || (!has_route && !ml->no_derp)) {
         /* Without a home of its own the peer may still be where we heard it last. */
         ml_drop drop = ml_derp_pool_send(&ml->derp, now, &p->key, r.derp_region, pkt, len);
@@ -43,19 +34,14 @@ static bool transmit_by_route(struct ml_engine *ml, ml_time now, uint16_t slot, 
             ml->stats.derp_tx_packets++;
         } else if (!ml_addr_is_set(&r.udp)) {
             core_count(ml, drop);
-            return false;
         }
-        /* What waits for a relay's login, which may never come, has not left. */
-        is_relayed = drop == ML_DROP_NONE && (!r.derp_region || ml_derp_pool_is_connected(&ml->derp, r.derp_region));
     }
     if (ml_addr_is_set(&r.udp)) {
         ml->stats.direct_tx_packets++;
         ml_outq_commit(&ml->outq, ML_OUT_DATAGRAM, &r.udp, (uint32_t)len);
     } else if (!has_route && ml->no_derp) {
         core_count(ml, ML_DROP_ROUTE_NO_PATH);
-        return false;
     }
-    return is_relayed || ml_addr_is_set(&r.udp);
 }
 
 /* Sends what lies in the reserved room of the output queue. */
@@ -65,59 +51,11 @@ static void transmit_reserved(struct ml_engine *ml, ml_time now, uint16_t slot, 
     if (!p) {
         return;
     }
-    bool is_sent = transmit_by_route(ml, now, slot, p, pkt, len);
     enum ml_wg_msg_type type = ml_wg_msg_classify(pkt, len);
     if (type == ML_WG_MSG_INITIATION || type == ML_WG_MSG_RESPONSE) {
-        struct ml_path_status st;
-        ml_path_get_status(&ml->path, now, slot, &st);
-        ml->slots[slot].is_handshake_lost = !is_sent;
-        ml->slots[slot].initiated_at = type == ML_WG_MSG_INITIATION ? core_tick(ml, now) : 0;
-        ml->slots[slot].is_initiated_direct = ml_addr_is_set(&st.direct);
-    }
-}
-
-/* An initiation that was not answered for a while. Not sooner: a new one makes the answer to the last one worthless. */
-static bool is_initiation_unanswered(const struct ml_engine *ml, ml_time now, uint16_t slot)
-{
-    const struct core_slot *s = &ml->slots[slot];
-    return s->initiated_at != 0 && now - ml_tick_time(&ml->epoch, s->initiated_at) >= ANSWER_WAIT &&
-           !ml_wg_peer_has_session(&ml->wg, now, slot);
-}
-
-/* A handshake message that found no way to the peer is not left to its timer of 5 s once there is one. */
-static void retry_lost_handshake(struct ml_engine *ml, ml_time now, uint16_t slot)
-{
-    struct ml_path_status st;
-    if (!ml->slots[slot].is_handshake_lost &&
-        (ml->slots[slot].is_initiated_direct || !is_initiation_unanswered(ml, now, slot))) {
-        return;
-    }
-    ml_path_get_status(&ml->path, now, slot, &st);
-    if (ml_addr_is_set(&st.direct)) {
-        ml->slots[slot].is_handshake_lost = false;
-        ml->slots[slot].initiated_at = 0;
-        ml_wg_peer_send_again(&ml->wg, now, slot);
-    }
-}
-
-/* Others hear of a node that has just registered a moment after we hear of them; what it sends meanwhile is dropped as a
- * stranger's. And in the first moments of a run relays and direct paths come up one after the other, so that two initiations may
- * reach a peer within the 20 ms in which it takes only one. So for the first seconds an unanswered initiation is repeated once a
- * second instead of once in five. */
-void core_fresh_time(struct ml_engine *ml, ml_time now)
-{
-    if (now < ml->fresh_at) {
-        return;
-    }
-    if (now >= ml->fresh_until) {
-        ml->fresh_at = ml->fresh_until = 0;
-        return;
-    }
-    ml->fresh_at = now + FRESH_REPEAT;
-    for (uint16_t i = 0; i < ml->max_slots; i++) {
-        if (is_initiation_unanswered(ml, now, i)) {
-            ml_wg_peer_send_again(&ml->wg, now, i);
-        }
+        core_handshake_send(ml, now, slot, p, pkt, len);
+    } else {
+        transmit_by_route(ml, now, slot, p, pkt, len);
     }
 }
 
@@ -481,7 +419,6 @@ static void disco_in(struct ml_engine *ml, ml_time now, const struct core_carrie
     core_count(ml, drop);
     if (slot != ML_PATH_NO_SLOT && drop == ML_DROP_NONE && slot < ml->max_slots) {
         ml->slots[slot].used_at = core_tick(ml, now);
-        retry_lost_handshake(ml, now, slot);
     }
 }
 
@@ -641,8 +578,6 @@ static void drain_wg(struct ml_engine *ml, ml_time now)
             }
         } else if (ev == ML_WG_EV_DEAD) {
             core_slot_close(ml, slot);
-        } else {
-            ml->slots[slot].is_handshake_lost = false; /* given up: nobody waits for it any more */
         }
     }
     for (;;) {
@@ -653,6 +588,7 @@ static void drain_wg(struct ml_engine *ml, ml_time now)
         }
         transmit_reserved(ml, now, slot, room, len);
     }
+    core_handshake_go_on(ml, now);
 }
 
 static void drain_path(struct ml_engine *ml, ml_time now)

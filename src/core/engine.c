@@ -35,7 +35,7 @@ static void *take(struct arena *a, enum core_tenant tenant, size_t len)
     size_t at = (a->used + align - 1) / align * align;
     a->used = at + len;
     if (a->len_of) {
-        a->len_of[tenant] = len;
+        a->len_of[tenant] += len;
     }
     return a->base ? a->base + at : NULL;
 }
@@ -80,6 +80,7 @@ struct layout {
     struct core_derp_stream *derp_streams;
     struct ml_derp_route *derp_routes;
     struct core_handshake *handshakes;
+    struct core_handshake_out *handshakes_out;
     struct core_slot *slots;
     uint16_t *slot_of_peer;
     uint32_t *scores;
@@ -102,6 +103,7 @@ static size_t lay_out(struct arena a, const struct sizes *z, struct layout *l)
     l->derp_streams = take(&a, CORE_TENANT_DERP_STREAMS, z->derp * sizeof *l->derp_streams);
     l->derp_routes = take(&a, CORE_TENANT_DERP_ROUTES, z->routes * sizeof *l->derp_routes);
     l->handshakes = take(&a, CORE_TENANT_HANDSHAKES, z->handshakes * sizeof *l->handshakes);
+    l->handshakes_out = take(&a, CORE_TENANT_HANDSHAKES, z->handshakes * sizeof *l->handshakes_out);
     l->slots = take(&a, CORE_TENANT_SLOTS, z->slots * sizeof *l->slots);
     l->slot_of_peer = take(&a, CORE_TENANT_SLOT_OF_PEER, z->peers * sizeof *l->slot_of_peer);
     l->scores = take(&a, CORE_TENANT_SCORES, z->regions * sizeof *l->scores);
@@ -128,6 +130,7 @@ size_t core_arena_by_tenant(const ml_config *cfg, size_t len_of[CORE_TENANT_COUN
 {
     struct sizes z;
     struct layout l;
+    memset(len_of, 0, CORE_TENANT_COUNT * sizeof *len_of);
     return cfg && get_sizes(cfg, &z) ? lay_out((struct arena){.len_of = len_of}, &z, &l) : 0;
 }
 
@@ -163,7 +166,9 @@ static void init_modules(struct ml_engine *ml, const struct sizes *z, const stru
                                                             .route_count = z->routes});
     ml->derp_streams = l->derp_streams;
     ml->handshakes = l->handshakes;
+    ml->handshakes_out = l->handshakes_out;
     ml->handshake_cap = (uint8_t)z->handshakes;
+    memset(ml->handshakes_out, 0, z->handshakes * sizeof *ml->handshakes_out);
     ml->slots = l->slots;
     ml->slot_of_peer = l->slot_of_peer;
     ml->scores = l->scores;
@@ -528,6 +533,7 @@ ml_err ml_start(ml_engine *ml, ml_time now)
         return err;
     }
     ml->is_started = true;
+    ml->time_at = now; /* until the first ml_handle_time() nobody slept */
     ml->fresh_at = now + ML_SEC(1);
     ml->fresh_until = now + CORE_FRESH_FOR;
     ml_node_key pub = {{0}};

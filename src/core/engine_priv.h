@@ -54,10 +54,8 @@ enum core_stream_owner { CORE_STREAM_CONTROL = 1, CORE_STREAM_DERP = 2, CORE_STR
 
 /* A live peer: the same index is its slot in wg and path. Ticks are read by ml_tick_time(), and changed by core_tick(). */
 struct core_slot {
-    uint16_t peer;            /* slot in the netmap, ML_PEER_NONE = free */
-    bool is_handshake_lost;   /* the last handshake message to it found no way: to be sent again when there is one */
-    bool is_initiated_direct; /* there was a direct path when it went */
-    ml_tick initiated_at;     /* when our last handshake message was an initiation; else 0 */
+    uint16_t peer;        /* slot in the netmap, ML_PEER_NONE = free */
+    ml_tick initiated_at; /* when our last handshake message was an initiation; else 0 */
     ml_tick used_at;
     ml_tick handshake_at; /* 0 = none yet */
     uint64_t rx_bytes, tx_bytes;
@@ -184,6 +182,15 @@ struct core_handshake {
     uint8_t msg[ML_WG_INITIATION_LEN];
 };
 
+/* A handshake message of ours that may still have a way to go; see handshake_out.c. */
+struct core_handshake_out {
+    ml_time made_at, sent_at; /* sent first; while it went nowhere yet: 0 */
+    uint16_t slot;
+    bool went_direct, went_by_relay;
+    uint8_t len; /* 0 = free */
+    uint8_t msg[ML_WG_INITIATION_LEN];
+};
+
 struct ml_engine {
     /* Configuration, copied. */
     ml_random random;
@@ -234,6 +241,7 @@ struct ml_engine {
     struct ml_curve_budget curve;
     struct core_handshake *handshakes; /* a ring, the oldest is being worked on; when it is full the newest is dropped */
     uint8_t handshake_cap, handshake_head, handshake_count;
+    struct core_handshake_out *handshakes_out; /* handshake_cap of them; when all are taken the oldest goes no further */
 
     /* Live peers. */
     struct core_slot *slots;
@@ -306,7 +314,7 @@ enum core_tenant {
     CORE_TENANT_DERP_SLOTS,
     CORE_TENANT_DERP_STREAMS,
     CORE_TENANT_DERP_ROUTES,
-    CORE_TENANT_HANDSHAKES, /* handshake messages waiting for their turn */
+    CORE_TENANT_HANDSHAKES, /* handshake messages waiting for their turn, or for a way */
     CORE_TENANT_SLOTS,
     CORE_TENANT_SLOT_OF_PEER,
     CORE_TENANT_SCORES,
@@ -392,6 +400,15 @@ void core_packet_in(struct ml_engine *ml, ml_time now, const struct core_carrier
 void core_send_inner(struct ml_engine *ml, ml_time now, uint16_t slot, const uint8_t *packet, size_t len);
 /** Drains what wg, path and netcheck want sent into the output queue, as far as there is room. */
 void core_drain_senders(struct ml_engine *ml, ml_time now);
+
+/* handshake_out.c */
+/** Sends a handshake message on its first way; @p msg may lie in the output queue's reserved room. */
+void core_handshake_send(struct ml_engine *ml, ml_time now, uint16_t slot, const struct ml_peer *p, const uint8_t *msg,
+                         size_t len);
+/** Those that wait for a way, or for their second one. */
+void core_handshake_go_on(struct ml_engine *ml, ml_time now);
+void core_handshake_forget(struct ml_engine *ml, uint16_t slot);
+ml_time core_handshake_deadline(const struct ml_engine *ml);
 /** Repeats handshakes that nobody could answer while others were still hearing of this node. */
 void core_fresh_time(struct ml_engine *ml, ml_time now);
 

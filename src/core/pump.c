@@ -289,6 +289,7 @@ ml_time ml_poll_deadline(const ml_engine *ml)
     at = earlier(at, core_cache_deadline(ml));
     at = earlier(at, ml_wg_deadline(&ml->wg));
     at = earlier(at, ml_path_deadline(&ml->path));
+    at = earlier(at, core_handshake_deadline(ml));
     if (ml->fresh_at < ml->fresh_until) {
         at = earlier(at, ml->fresh_at);
     }

@@ -51,6 +51,7 @@ void core_slot_close(struct ml_engine *ml, uint16_t slot)
     if (!s || s->peer == ML_PEER_NONE) {
         return;
     }
+    core_handshake_forget(ml, slot);
     ml_wg_peer_close(&ml->wg, slot);
     ml_path_peer_close(&ml->path, slot);
     ml->slot_of_peer[s->peer] = ML_PATH_NO_SLOT;

@@ -244,12 +244,9 @@ static ml_drop send_over(struct ml_derp_pool *p, ml_time now, unsigned slot, con
     return drop;
 }
 
-ml_drop ml_derp_pool_send_on(struct ml_derp_pool *p, ml_time now, uint16_t region, const ml_node_key *dst,
-                             const uint8_t *packet, size_t len)
+/* The region's slot, for a packet that is there or waits for it. */
+static unsigned want_region(struct ml_derp_pool *p, ml_time now, uint16_t region)
 {
-    if (region == 0) {
-        return ML_DROP_ROUTE_NO_PATH;
-    }
     unsigned slot = slot_of(p, region);
     if (slot == NO_SLOT) {
         slot = slot_take(p, now, region);
@@ -258,10 +255,27 @@ ml_drop ml_derp_pool_send_on(struct ml_derp_pool *p, ml_time now, uint16_t regio
     if (slot != NO_SLOT && p->slots[slot].state == SLOT_WANT && b && b->until_sending < p->slots[slot].open_at) {
         p->slots[slot].open_at = b->until_sending;
     }
+    return slot;
+}
+
+void ml_derp_pool_dial(struct ml_derp_pool *p, ml_time now, uint16_t region)
+{
+    if (region != 0) {
+        (void)want_region(p, now, region);
+    }
+}
+
+ml_drop ml_derp_pool_send_on(struct ml_derp_pool *p, ml_time now, uint16_t region, const ml_node_key *dst,
+                             const uint8_t *packet, size_t len)
+{
+    if (region == 0) {
+        return ML_DROP_ROUTE_NO_PATH;
+    }
+    unsigned slot = want_region(p, now, region);
     return slot == NO_SLOT ? ML_DROP_NO_MEMORY : send_over(p, now, slot, dst, packet, len);
 }
 
-static struct ml_derp_route *route_find(struct ml_derp_pool *p, const ml_node_key *key)
+static struct ml_derp_route *route_find(const struct ml_derp_pool *p, const ml_node_key *key)
 {
     for (unsigned i = 0; i < p->route_count; i++) {
         if (p->routes[i].slot != NO_SLOT && memcmp(p->routes[i].key, key->b, sizeof p->routes[i].key) == 0) {
@@ -271,15 +285,28 @@ static struct ml_derp_route *route_find(struct ml_derp_pool *p, const ml_node_ke
     return NULL;
 }
 
+/* The connection by which a packet to this node leaves at once. */
+static unsigned ready_slot(const struct ml_derp_pool *p, const ml_node_key *dst, uint16_t home_region)
+{
+    unsigned slot = slot_of(p, home_region);
+    if (slot != NO_SLOT && ml_derp_client_is_ready(&p->slots[slot].client)) {
+        return slot;
+    }
+    const struct ml_derp_route *r = route_find(p, dst);
+    return r && ml_derp_client_is_ready(&p->slots[r->slot].client) ? r->slot : NO_SLOT;
+}
+
+bool ml_derp_pool_has_way(const struct ml_derp_pool *p, const ml_node_key *dst, uint16_t home_region)
+{
+    return ready_slot(p, dst, home_region) != NO_SLOT;
+}
+
 ml_drop ml_derp_pool_send(struct ml_derp_pool *p, ml_time now, const ml_node_key *dst, uint16_t home_region,
                           const uint8_t *packet, size_t len)
 {
-    unsigned slot = slot_of(p, home_region);
-    if (slot == NO_SLOT || !ml_derp_client_is_ready(&p->slots[slot].client)) {
-        const struct ml_derp_route *r = route_find(p, dst);
-        if (r && ml_derp_client_is_ready(&p->slots[r->slot].client)) {
-            return send_over(p, now, r->slot, dst, packet, len);
-        }
+    unsigned slot = ready_slot(p, dst, home_region);
+    if (slot != NO_SLOT) {
+        return send_over(p, now, slot, dst, packet, len);
     }
     return ml_derp_pool_send_on(p, now, home_region, dst, packet, len);
 }

@@ -101,6 +101,10 @@ void ml_derp_pool_check(struct ml_derp_pool *p, ml_time now);
  */
 ml_drop ml_derp_pool_send(struct ml_derp_pool *p, ml_time now, const ml_node_key *dst, uint16_t home_region,
                           const uint8_t *packet, size_t len);
+/** @brief Would ml_derp_pool_send() send at once, instead of waiting for a connection? */
+bool ml_derp_pool_has_way(const struct ml_derp_pool *p, const ml_node_key *dst, uint16_t home_region);
+/** @brief Connect a region (0: none) as a packet for it would, which the caller still holds. */
+void ml_derp_pool_dial(struct ml_derp_pool *p, ml_time now, uint16_t region);
 /** @brief Send over one region and no other: the answer to what came over it. It is connected if it is not. */
 ml_drop ml_derp_pool_send_on(struct ml_derp_pool *p, ml_time now, uint16_t region, const ml_node_key *dst,
                              const uint8_t *packet, size_t len);

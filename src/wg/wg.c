@@ -33,42 +33,48 @@ static uint16_t slot_of(const struct ml_wg *wg, const struct ml_wg_peer *p)
     return (uint16_t)(p - wg->peers);
 }
 
-/* Our initiation to this peer that is not answered yet, or NULL. */
-static struct ml_wg_flight *flight_of(const struct ml_wg *wg, const struct ml_wg_peer *p)
+static bool is_flight_of(const struct ml_wg *wg, const struct ml_wg_flight *f, const struct ml_wg_peer *p)
+{
+    return f->hs.local_index != 0 && f->slot == slot_of(wg, p);
+}
+
+/* Forgets our initiations to this peer that were sent at @p until or earlier: what may still answer them is out of date. */
+static void end_flights(struct ml_wg *wg, const struct ml_wg_peer *p, ml_time until)
 {
     for (uint16_t i = 0; i < wg->flight_count; i++) {
         struct ml_wg_flight *f = &wg->flights[i];
-        if (f->hs.local_index != 0 && f->slot == slot_of(wg, p)) {
-            return f;
+        if (is_flight_of(wg, f, p) && f->sent_at <= until) {
+            ml_wipe(f, sizeof *f);
         }
     }
-    return NULL;
 }
 
-static void end_flight(struct ml_wg *wg, const struct ml_wg_peer *p)
-{
-    struct ml_wg_flight *f = flight_of(wg, p);
-
-    if (f) {
-        ml_wipe(f, sizeof *f);
-    }
-}
-
-/* Where this peer's next initiation is to wait for its answer. NULL: its turn has not come, `next_at` says when. */
+/*
+ * Where this peer's next initiation is to wait for its answer. NULL: its turn has not come, `next_at` says when.
+ *
+ * The initiation before it is kept while there is room, so that a repetition does not make the answer to it worthless: that
+ * may be the only one, since a responder ignores what comes within 20 ms of what it has answered, and where an answer takes
+ * longer than the time between two initiations, no answer would ever count.
+ */
 static struct ml_wg_flight *find_flight(struct ml_wg *wg, ml_time now, const struct ml_wg_peer *p)
 {
-    struct ml_wg_flight *f = flight_of(wg, p);
+    struct ml_wg_flight *own = NULL, *older = NULL, *spare = NULL, *unused = NULL;
     struct ml_wg_flight *oldest = &wg->flights[0];
 
-    for (uint16_t i = 0; i < wg->flight_count && !f; i++) {
-        if (wg->flights[i].hs.local_index == 0) {
-            f = &wg->flights[i];
-        } else if (wg->flights[i].sent_at < oldest->sent_at) {
-            oldest = &wg->flights[i];
+    for (uint16_t i = 0; i < wg->flight_count; i++) {
+        struct ml_wg_flight *f = &wg->flights[i];
+        if (f->hs.local_index == 0) {
+            unused = f;
+        } else if (is_flight_of(wg, f, p)) {
+            own = f;
+            older = f->is_repeated ? f : older;
+        } else if (f->is_repeated) {
+            spare = f;
         }
+        oldest = f->sent_at < oldest->sent_at ? f : oldest;
     }
-    if (f) {
-        return f;
+    if (older || unused || spare || own) {
+        return older ? older : unused ? unused : spare ? spare : own;
     }
     ml_time at = oldest->sent_at + ML_WG_FLIGHT_MIN;
     if (now >= at) {
@@ -298,7 +304,7 @@ static void reset_peer(struct ml_wg *wg, struct ml_wg_peer *p)
     stage_flush(wg, p);
     drop_draft(wg, p);
     ml_wg_session_clear(&p->session);
-    end_flight(wg, p);
+    end_flights(wg, p, ML_NEVER);
     drop_cookie(wg, p);
     ml_wg_timers_init(&p->timers);
     p->flags &= (uint8_t) ~(FLAG_INITIATION | FLAG_KEEPALIVE);
@@ -387,7 +393,7 @@ void ml_wg_peer_close(struct ml_wg *wg, uint16_t slot)
         remove_work(wg, p, before);
     }
     drop_draft(wg, p);
-    end_flight(wg, p);
+    end_flights(wg, p, ML_NEVER);
     drop_cookie(wg, p);
     ml_wg_session_clear(&p->session); /* gives back what others may use */
     ml_wipe(p, sizeof *p);
@@ -481,22 +487,35 @@ static enum ml_curve_step static_secret(const struct ml_wg *wg, struct ml_wg_pee
 #endif
 }
 
-/* A receiver index that the peer does not use yet. Four are live at most, so five tries always do. */
+static struct ml_wg_peer *peer_of_index(const struct ml_wg *wg, uint32_t index)
+{
+    return open_peer(wg, (uint16_t)(index & ((1u << wg->slot_bits) - 1)));
+}
+
+/* The initiation in flight that has this index, or NULL. */
+static struct ml_wg_flight *flight_of_index(const struct ml_wg *wg, uint32_t index)
+{
+    const struct ml_wg_peer *p = peer_of_index(wg, index);
+
+    for (uint16_t i = 0; p && index != 0 && i < wg->flight_count; i++) {
+        struct ml_wg_flight *f = &wg->flights[i];
+        if (is_flight_of(wg, f, p) && f->hs.local_index == index) {
+            return f;
+        }
+    }
+    return NULL;
+}
+
+/* A receiver index that the peer does not use yet. Five are live at most, so six tries always do. */
 static uint32_t new_index(struct ml_wg *wg, const struct ml_wg_peer *p)
 {
-    const struct ml_wg_flight *f = flight_of(wg, p);
     uint32_t high = ml_random_u32(&wg->rng);
     uint32_t index;
 
     do {
         index = (high++ << wg->slot_bits) | slot_of(wg, p);
-    } while (index == 0 || (f && index == f->hs.local_index) || ml_wg_session_find(&p->session, index) != ML_WG_KEYPAIR_NONE);
+    } while (index == 0 || flight_of_index(wg, index) || ml_wg_session_find(&p->session, index) != ML_WG_KEYPAIR_NONE);
     return index;
-}
-
-static struct ml_wg_peer *peer_of_index(const struct ml_wg *wg, uint32_t index)
-{
-    return open_peer(wg, (uint16_t)(index & ((1u << wg->slot_bits) - 1)));
 }
 
 /* ---- Receiving ---- */
@@ -551,15 +570,6 @@ static void established(struct ml_wg *wg, struct ml_wg_peer *p)
     add_work(wg, p);
 }
 
-/* The initiation in flight that has this index, or NULL. */
-static struct ml_wg_flight *flight_of_index(const struct ml_wg *wg, uint32_t index)
-{
-    const struct ml_wg_peer *p = peer_of_index(wg, index);
-    struct ml_wg_flight *f = p && index != 0 ? flight_of(wg, p) : NULL;
-
-    return f && f->hs.local_index == index ? f : NULL;
-}
-
 static void on_response(struct ml_wg *wg, ml_time now, const uint8_t *msg, struct ml_wg_in *res)
 {
     struct ml_wg_keys keys;
@@ -580,6 +590,8 @@ static void on_response(struct ml_wg *wg, ml_time now, const uint8_t *msg, struc
     case ML_CURVE_DONE:
         break;
     }
+    /* One sent later stays: the peer may have answered it too, and then has given up the session of this one for that. */
+    end_flights(wg, p, f->sent_at);
     ml_wg_session_install_current(&p->session, &wg->spares, now, &keys);
     ml_wipe(&keys, sizeof keys);
     ml_wg_timers_any_received(&p->timers);
@@ -936,9 +948,13 @@ static bool write_initiation(struct ml_wg *wg, ml_time now, struct ml_wg_peer *p
     }
     ml_wg_tai_stamp(&wg->tai, now, stamp);
     wg->counters.initiations_displaced += f->hs.local_index != 0 && f->slot != slot_of(wg, p);
+    for (uint16_t i = 0; i < wg->flight_count; i++) {
+        wg->flights[i].is_repeated = wg->flights[i].is_repeated || is_flight_of(wg, &wg->flights[i], p);
+    }
     ml_wg_initiation_write(&f->hs, &wg->draft, &wg->id, p->key->b, ss, stamp, new_index(wg, p), dst);
     f->slot = slot_of(wg, p);
     f->sent_at = now;
+    f->is_repeated = false;
     ml_wipe(ss, sizeof ss);
     ml_wg_cookie_add_macs(cookie_of(wg, p), now, p->key->b, dst, ML_WG_INITIATION_LEN, f->mac1);
     ml_wg_timers_initiation_sent(&p->timers, now, &wg->rng);
@@ -1040,7 +1056,7 @@ static void expire_peer(struct ml_wg *wg, ml_time now, struct ml_wg_peer *p)
     if (due & ML_WG_DUE_GIVE_UP) {
         wg->counters.gave_up_dropped += p->stage_count;
         stage_flush(wg, p);
-        end_flight(wg, p);
+        end_flights(wg, p, ML_NEVER);
         add_event(wg, p, EVENT_GAVE_UP);
     }
     if (due & ML_WG_DUE_RETRY) {

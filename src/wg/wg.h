@@ -43,15 +43,16 @@ struct ml_wg_stage {
 };
 
 /**
- * An initiation of ours that waits for its answer. There are fewer of these than peers: when all are taken, the oldest that has
- * waited for ML_WG_FLIGHT_MIN gives way to the peer that asks, and is repeated by its own timer; while there is none that old,
- * the peer that asks waits.
+ * An initiation of ours that waits for its answer. There are fewer of these than peers: when all are taken, first one that has
+ * been repeated gives way to the peer that asks, then the oldest that has waited for ML_WG_FLIGHT_MIN, which is repeated by its
+ * own timer; while there is none that old, the peer that asks waits.
  */
 struct ml_wg_flight {
     ml_time sent_at;
     struct ml_wg_initiator hs; /* local_index 0: free */
     uint16_t slot;
     uint8_t mac1[ML_WG_MAC_LEN]; /* for a cookie that answers it */
+    bool is_repeated;            /* another was sent to the same peer since */
 };
 
 /** One peer with session state. All of it is private to wg.c. */

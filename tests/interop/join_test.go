@@ -264,6 +264,9 @@ func TestAnExpiredNodeKey(t *testing.T) {
 	t.Run("is said when there is no auth key at hand", func(t *testing.T) {
 		n := lab.Host("once").Microlink(t, harness.NodeOptions{AuthKey: lab.Headscale.AuthKey(t), Userspace: true})
 		n.WaitRunning(t, 20*time.Second)
+		n.Options.AuthKey = "" // Used up, and the sentence would soon be about that.
+		n.Restart()
+		n.WaitRunning(t, 20*time.Second)
 		expire(t, "once")
 		expectSentence(t, n, `expired`, 30*time.Second)
 	})

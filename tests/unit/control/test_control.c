@@ -674,6 +674,23 @@ static void an_expired_self_node_is_renewed_while_the_poll_goes_on(void **state)
     assert_int_equal(w.events[ML_CONTROL_EV_IDENTITY], 1);
 }
 
+static void an_expired_node_that_registers_anew_does_not_wait_for_approval(void **state)
+{
+    (void)state;
+    start_running();
+    ml_control_set_auth_key(&w.c, w.now, "k");
+    /* Headscale says both at once. */
+    world_map(&w, poll_request(),
+              "{\"Node\":{\"ID\":1,\"Key\":\"" KEY_TEXT "\",\"Expired\":true,\"MachineAuthorized\":false}}");
+    world_run(&w);
+    assert_int_equal(ml_control_state(&w.c), ML_STATE_CONNECTING);
+    world_answer(&w, last(REGISTER), 200, OK_BODY);
+    world_run(&w);
+    world_map(&w, poll_request(), SELF);
+    world_run(&w);
+    assert_int_equal(ml_control_state(&w.c), ML_STATE_RUNNING);
+}
+
 static void a_key_expired_by_the_clock_is_renewed_although_self_updates_do_not_say_expired(void **state)
 {
     (void)state;
@@ -773,6 +790,7 @@ int main(void)
         cmocka_unit_test(C49_node_not_found_registers_again_once_per_step),
         cmocka_unit_test(C20_goaway_and_reset_lead_to_a_new_connection),
         cmocka_unit_test(an_expired_self_node_is_renewed_while_the_poll_goes_on),
+        cmocka_unit_test(an_expired_node_that_registers_anew_does_not_wait_for_approval),
         cmocka_unit_test(a_key_expired_by_the_clock_is_renewed_although_self_updates_do_not_say_expired),
         cmocka_unit_test(C57_echo_and_unknown_paths),
         cmocka_unit_test(C58_head_pings_go_where_they_should_and_only_once),

@@ -115,6 +115,46 @@ static struct net *start_direct(enum net_kind a, enum net_kind b, uint8_t region
     return n;
 }
 
+/* Node 0 has no session with node 1 any more, node 1 does not know. */
+static void lose_session(struct net *n)
+{
+    ml_engine *ml = n->w.n[0].ml;
+    net_run(n, ML_SEC(6)); /* no initiation within 5 s of the last */
+    assert_true(net_is_direct(n, 0, 1));
+    ml_wg_peer_expire(&ml->wg, core_slot_of(ml, ml_map_find_key(&ml->map, &n->w.n[1].ml->node_pub)));
+}
+
+static void a_handshake_message_goes_one_way_at_a_time(void **state)
+{
+    (void)state;
+    /* An official node that gets both copies at once may make two sessions of them (handshake_out.c). */
+    struct net *n = start_direct(NET_OPEN, NET_OPEN, 2);
+    lose_session(n);
+    uint64_t before = n->w.n[0].ml->stats.derp_tx_packets;
+    assert_int_equal(net_send(n, 0, 1, "again"), ML_OK);
+    net_run(n, ML_SEC(2));
+    assert_true(world_got(&n->w, 1, "again"));
+    assert_int_equal(n->w.n[0].ml->stats.derp_tx_packets, before);
+    assert_int_equal(n->w.n[1].ml->stats.drop[ML_DROP_WG_OLD_TIMESTAMP], 0);
+    assert_true(ml_poll_deadline(n->w.n[0].ml) > n->w.now);
+    net_end(n);
+}
+
+static void a_handshake_message_lost_on_the_direct_path_goes_by_relay_soon(void **state)
+{
+    (void)state;
+    struct net *n = start_direct(NET_OPEN, NET_OPEN, 2);
+    lose_session(n);
+    uint64_t before = n->w.n[1].ml->wg.counters.responses_sent;
+    n->host[0].is_blocked = true;
+    assert_int_equal(net_send(n, 0, 1, "again"), ML_OK);
+    net_run(n, ML_MSEC(240));
+    assert_int_equal(n->w.n[1].ml->wg.counters.responses_sent, before);
+    net_run(n, ML_MSEC(60)); /* 250 ms, and 40 over the relay */
+    assert_int_equal(n->w.n[1].ml->wg.counters.responses_sent, before + 1);
+    net_end(n);
+}
+
 static void D14_the_source_of_wireguard_packets_never_redirects_sending(void **state)
 {
     (void)state;
@@ -290,6 +330,8 @@ int main(void)
         cmocka_unit_test(D75_overlay_ipv4_works_over_an_ipv6_underlay),
         cmocka_unit_test(D25_D59_the_advertisement_updates_the_disco_key_and_reaches_no_host),
         cmocka_unit_test(D59_an_advertised_zero_key_is_ignored),
+        cmocka_unit_test(a_handshake_message_goes_one_way_at_a_time),
+        cmocka_unit_test(a_handshake_message_lost_on_the_direct_path_goes_by_relay_soon),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -891,6 +891,57 @@ static void more_handshakes_than_room_for_them_wait_or_take_the_place_of_an_unan
     assert_int_equal(p.a.wg.counters.initiations_displaced, 1);
 }
 
+/* Two initiations of A, the second a second after the first. */
+static void initiate_twice(struct pkt *first, struct pkt *second)
+{
+    ml_wg_peer_connect(&p.a.wg, p.now, SLOT);
+    *first = must_take(&p.a, p.now, ML_WG_INITIATION_LEN);
+    p.now += ML_SEC(1);
+    ml_wg_peer_send_again(&p.a.wg, p.now, SLOT);
+    *second = must_take(&p.a, p.now, ML_WG_INITIATION_LEN);
+}
+
+static void assert_a_is_heard(void)
+{
+    struct pkt data = must_seal(&p.a, p.now, 100);
+    assert_int_equal(give(&p.b, p.now, &p.a, &data).type, ML_WG_IN_DATA);
+}
+
+static void a_repeated_initiation_does_not_make_the_answer_to_the_first_worthless(void **state)
+{
+    (void)state;
+    struct pkt first, second;
+    initiate_twice(&first, &second);
+    struct pkt resp = must_answer(&p.b, p.now, &p.a, &first);
+    /* The responder's rule against floods: the second goes unanswered. */
+    struct ml_wg_in res = give(&p.b, p.now + ML_MSEC(10), &p.a, &second);
+    assert_int_equal(ml_wg_accept(&p.b.wg, p.now + ML_MSEC(10), SLOT, &res), ML_DROP_WG_FLOOD);
+    assert_int_equal(give(&p.a, p.now, &p.b, &resp).type, ML_WG_IN_HANDSHAKE);
+    assert_a_is_heard();
+}
+
+static void of_two_answered_initiations_the_session_of_the_later_is_used(void **state)
+{
+    (void)state;
+    for (int is_reordered = 0; is_reordered < 2; is_reordered++) {
+        struct pkt first, second, resp[2];
+        pair_init(&p);
+        initiate_twice(&first, &second);
+        resp[0] = must_answer(&p.b, p.now, &p.a, &first);
+        p.now += ML_SEC(1);
+        resp[1] = must_answer(&p.b, p.now, &p.a, &second);
+        struct ml_wg_in res = give(&p.a, p.now, &p.b, &resp[is_reordered]);
+        assert_int_equal(res.type, ML_WG_IN_HANDSHAKE);
+        res = give(&p.a, p.now, &p.b, &resp[!is_reordered]);
+        if (is_reordered) {
+            assert_int_equal(res.drop, ML_DROP_WG_UNEXPECTED);
+        } else {
+            assert_int_equal(res.type, ML_WG_IN_HANDSHAKE);
+        }
+        assert_a_is_heard();
+    }
+}
+
 #define T(name) cmocka_unit_test_setup(name, setup)
 
 int main(void)
@@ -937,6 +988,8 @@ int main(void)
         T(an_all_zero_peer_key_never_gets_an_initiation),
         T(more_handshakes_than_room_for_them_wait_or_take_the_place_of_an_unanswered_one),
         T(the_16_bit_slot_space_and_bad_configurations_are_checked),
+        T(a_repeated_initiation_does_not_make_the_answer_to_the_first_worthless),
+        T(of_two_answered_initiations_the_session_of_the_later_is_used),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
