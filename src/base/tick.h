@@ -13,7 +13,7 @@
 
 #include "microlink/types.h"
 
-/** 0 and ML_TICK_NEVER stand for the instants 0 and ML_NEVER. */
+/** 0 and ML_TICK_NEVER stand for the instants 0 and ML_NEVER, 1 for the epoch. */
 typedef uint32_t ml_tick;
 #define ML_TICK_NEVER UINT32_MAX
 
@@ -31,7 +31,7 @@ static inline ml_time ml_tick_time(const struct ml_epoch *e, ml_tick t)
     if (t == 0) {
         return 0;
     }
-    return t == ML_TICK_NEVER ? ML_NEVER : e->start + ((ml_time)t << ML_TICK_SHIFT);
+    return t == ML_TICK_NEVER ? ML_NEVER : e->start + ((ml_time)(t - 1) << ML_TICK_SHIFT);
 }
 
 /** @brief The tick to store, rounded down. @p at: while the epoch is not due, at most five hours ahead. */
@@ -40,8 +40,7 @@ static inline ml_tick ml_tick_of(const struct ml_epoch *e, ml_time at)
     if (at == 0 || at == ML_NEVER) {
         return at == 0 ? 0 : ML_TICK_NEVER;
     }
-    ml_tick t = at > e->start ? (ml_tick)((at - e->start) >> ML_TICK_SHIFT) : 0;
-    return t ? t : 1;
+    return at > e->start ? (ml_tick)((at - e->start) >> ML_TICK_SHIFT) + 1 : 1;
 }
 
 static inline bool ml_epoch_is_due(const struct ml_epoch *e, ml_time now)

@@ -86,9 +86,27 @@ static struct ml_wg_flight *find_flight(struct ml_wg *wg, ml_time now, const str
 
 static void note_deadline(struct ml_wg *wg, const struct ml_wg_peer *p)
 {
-    ml_time at = ml_wg_timers_deadline(&p->timers);
+    ml_time at = ml_wg_timers_deadline(&p->timers, &wg->common.epoch);
 
     wg->next_at = at < wg->next_at ? at : wg->next_at;
+}
+
+/* To be asked before anything is stored that has to do with time: see base/tick.h. */
+static void keep_time(struct ml_wg *wg, ml_time now)
+{
+    if (!ml_epoch_is_due(&wg->common.epoch, now)) {
+        return;
+    }
+    ml_time by = ml_epoch_move(&wg->common.epoch, now);
+    for (uint16_t i = 0; i < wg->peer_count; i++) {
+        struct ml_wg_peer *p = &wg->peers[i];
+        ml_wg_timers_moved(&p->timers, by);
+        p->initiation_at = ml_tick_moved(p->initiation_at, by);
+        p->session.current.created_at = ml_tick_moved(p->session.current.created_at, by);
+    }
+    for (uint16_t i = 0; i < wg->common.spare_count; i++) {
+        wg->common.spares[i].created_at = ml_tick_moved(wg->common.spares[i].created_at, by);
+    }
 }
 
 static void add_work(struct ml_wg *wg, struct ml_wg_peer *p)
@@ -217,7 +235,7 @@ ml_err ml_wg_init(struct ml_wg *wg, ml_time now, const struct ml_wg_cfg *cfg)
     wg->stage = cfg->stage;
     wg->flights = cfg->flights;
     wg->flight_count = cfg->flight_count;
-    wg->spares = (struct ml_wg_spares){.list = cfg->spares, .count = cfg->spare_count};
+    wg->common = (struct ml_wg_common){.spares = cfg->spares, .spare_count = cfg->spare_count};
     wg->stage_count = cfg->stage_count;
     wg->stage_per_peer = cfg->stage_per_peer ? cfg->stage_per_peer : 4;
     wg->next_at = ML_NEVER;
@@ -242,7 +260,7 @@ void ml_wg_clear(struct ml_wg *wg)
 {
     ml_wipe(wg->peers, wg->peer_count * sizeof *wg->peers);
     ml_wipe(wg->flights, wg->flight_count * sizeof *wg->flights);
-    ml_wipe(wg->spares.list, wg->spares.count * sizeof *wg->spares.list);
+    ml_wipe(wg->common.spares, wg->common.spare_count * sizeof *wg->common.spares);
     if (wg->stage_count > 0) {
         ml_wipe(wg->stage, wg->stage_count * sizeof *wg->stage);
     }
@@ -369,7 +387,7 @@ bool ml_wg_peer_open(struct ml_wg *wg, uint16_t slot, const ml_node_key *key)
     ml_wg_peer_close(wg, slot);
     p->flags |= FLAG_OPEN;
     p->key = key;
-    p->initiation_at = ML_NEVER;
+    p->initiation_at = ML_TICK_NEVER;
     reset_peer(wg, p);
     return true;
 }
@@ -415,20 +433,20 @@ bool ml_wg_peer_has_session(const struct ml_wg *wg, ml_time now, uint16_t slot)
 {
     const struct ml_wg_peer *p = open_peer(wg, slot);
 
-    return p && ml_wg_session_can_send(&p->session, now);
+    return p && ml_wg_session_can_send(&p->session, &wg->common, now);
 }
 
 ml_time ml_wg_peer_session_at(const struct ml_wg *wg, uint16_t slot)
 {
     const struct ml_wg_peer *p = open_peer(wg, slot);
 
-    return p && p->session.current.local_index != 0 ? p->session.current.created_at : 0;
+    return p ? ml_wg_session_created_at(&p->session, &wg->common) : 0;
 }
 
 /* Asks for an initiation, within the rules of the timers. */
 static void want_handshake(struct ml_wg *wg, ml_time now, struct ml_wg_peer *p, bool is_retry)
 {
-    if (ml_wg_timers_want_handshake(&p->timers, now, &wg->rng, is_retry, p->stage_count > 0)) {
+    if (ml_wg_timers_want_handshake(&p->timers, &wg->common.epoch, now, &wg->rng, is_retry, p->stage_count > 0)) {
         p->flags |= FLAG_INITIATION;
         add_work(wg, p);
     } else {
@@ -440,6 +458,7 @@ void ml_wg_peer_connect(struct ml_wg *wg, ml_time now, uint16_t slot)
 {
     struct ml_wg_peer *p = open_peer(wg, slot);
 
+    keep_time(wg, now);
     if (p && wg->has_key) {
         want_handshake(wg, now, p, false);
     }
@@ -449,8 +468,9 @@ void ml_wg_peer_send_again(struct ml_wg *wg, ml_time now, uint16_t slot)
 {
     struct ml_wg_peer *p = open_peer(wg, slot);
 
+    keep_time(wg, now);
     if (p && wg->has_key) {
-        p->timers.handshake_sent_at = ML_NEVER;
+        p->timers.handshake_sent_at = ML_TICK_NEVER;
         want_handshake(wg, now, p, true);
     }
 }
@@ -592,10 +612,10 @@ static void on_response(struct ml_wg *wg, ml_time now, const uint8_t *msg, struc
     }
     /* One sent later stays: the peer may have answered it too, and then has given up the session of this one for that. */
     end_flights(wg, p, f->sent_at);
-    ml_wg_session_install_current(&p->session, &wg->spares, now, &keys);
+    ml_wg_session_install_current(&p->session, &wg->common, now, &keys);
     ml_wipe(&keys, sizeof keys);
     ml_wg_timers_any_received(&p->timers);
-    ml_wg_timers_session_derived(&p->timers, now);
+    ml_wg_timers_session_derived(&p->timers, &wg->common.epoch, now);
     established(wg, p);
     /* The responder may not send before it has heard us on the new session. */
     p->flags |= FLAG_KEEPALIVE;
@@ -640,7 +660,7 @@ static void on_data(struct ml_wg *wg, ml_time now, uint8_t *msg, size_t len, str
         return;
     }
     bool wins_crossing = memcmp(wg->id.pub, p->key->b, sizeof wg->id.pub) > 0;
-    res->drop = ml_wg_session_open(&p->session, now, which, msg, len, wins_crossing, &res->first_on_session);
+    res->drop = ml_wg_session_open(&p->session, &wg->common, now, which, msg, len, wins_crossing, &res->first_on_session);
     if (res->drop != ML_DROP_NONE) {
         return;
     }
@@ -648,8 +668,8 @@ static void on_data(struct ml_wg *wg, ml_time now, uint8_t *msg, size_t len, str
     if (res->first_on_session) {
         established(wg, p);
     }
-    if (p->session.is_initiator && !p->timers.has_refreshed && p->session.current.local_index != 0 &&
-        now - p->session.current.created_at > ML_WG_REFRESH_AFTER) {
+    if (p->session.current.is_initiator && !p->timers.has_refreshed && p->session.current.local_index != 0 &&
+        now - ml_wg_session_created_at(&p->session, &wg->common) > ML_WG_REFRESH_AFTER) {
         p->timers.has_refreshed = true;
         want_handshake(wg, now, p, false);
     }
@@ -658,7 +678,7 @@ static void on_data(struct ml_wg *wg, ml_time now, uint8_t *msg, size_t len, str
         res->type = ML_WG_IN_KEEPALIVE;
         return;
     }
-    ml_wg_timers_data_received(&p->timers, now);
+    ml_wg_timers_data_received(&p->timers, &wg->common.epoch, now);
     note_deadline(wg, p);
     res->data = msg + ML_WG_DATA_HEADER;
     res->len = ml_wg_inner_len(res->data, len - ML_WG_DATA_OVERHEAD);
@@ -704,6 +724,7 @@ void ml_wg_on_handshake(struct ml_wg *wg, ml_time now, const uint8_t *msg, size_
 {
     enum ml_wg_msg_type type = ml_wg_msg_classify(msg, len);
 
+    keep_time(wg, now);
     clear_result(res);
     if (!wg->has_key) {
         res->drop = ML_DROP_NOT_READY;
@@ -722,6 +743,7 @@ void ml_wg_on_handshake(struct ml_wg *wg, ml_time now, const uint8_t *msg, size_
 void ml_wg_on_packet(struct ml_wg *wg, ml_time now, const struct ml_wg_source *from, uint8_t *buf, size_t len,
                      struct ml_wg_in *res)
 {
+    keep_time(wg, now);
     clear_result(res);
     if (!wg->has_key) {
         res->drop = ML_DROP_NOT_READY;
@@ -782,7 +804,7 @@ static ml_drop admit(struct ml_wg *wg, ml_time now, struct ml_wg_peer *p)
     if (memcmp(wg->pending.stamp, p->stamp, sizeof p->stamp) <= 0) {
         return ML_DROP_WG_OLD_TIMESTAMP;
     }
-    if (p->initiation_at != ML_NEVER && now - p->initiation_at <= ML_WG_FLOOD_INTERVAL) {
+    if (p->initiation_at != ML_TICK_NEVER && now - ml_tick_time(&wg->common.epoch, p->initiation_at) <= ML_WG_FLOOD_INTERVAL) {
         return ML_DROP_WG_FLOOD;
     }
     return ML_DROP_NONE;
@@ -795,7 +817,7 @@ static ml_drop answer(struct ml_wg *wg, ml_time now, struct ml_wg_peer *p)
     uint8_t stamp[ML_WG_STAMP_LEN];
 
     ml_drop drop = wg->pending.step == 0 ? admit(wg, now, p) : ML_DROP_NONE;
-    if (drop == ML_DROP_NONE && !ml_wg_session_has_room(&p->session, &wg->spares, now)) {
+    if (drop == ML_DROP_NONE && !ml_wg_session_has_room(&p->session, &wg->common, now)) {
         drop = ML_DROP_NO_MEMORY;
     }
     if (drop != ML_DROP_NONE) {
@@ -815,16 +837,16 @@ static ml_drop answer(struct ml_wg *wg, ml_time now, struct ml_wg_peer *p)
         break;
     }
     memcpy(p->stamp, stamp, sizeof p->stamp);
-    p->initiation_at = now;
-    bool is_kept = ml_wg_session_install_next(&p->session, &wg->spares, now, &keys);
+    p->initiation_at = ml_tick_of(&wg->common.epoch, now);
+    bool is_kept = ml_wg_session_install_next(&p->session, &wg->common, now, &keys);
     ml_wipe(&keys, sizeof keys);
     if (!is_kept) {
         return ML_DROP_NO_MEMORY;
     }
     ml_wg_cookie_add_macs(cookie_of(wg, p), now, p->key->b, wg->reply, ML_WG_RESPONSE_LEN, p->session.next->as.next.mac1);
     ml_wg_timers_any_received(&p->timers);
-    ml_wg_timers_session_derived(&p->timers, now);
-    ml_wg_timers_response_sent(&p->timers, now);
+    ml_wg_timers_session_derived(&p->timers, &wg->common.epoch, now);
+    ml_wg_timers_response_sent(&p->timers, &wg->common.epoch, now);
     note_deadline(wg, p);
     wg->counters.responses_sent++;
     return ML_DROP_NONE;
@@ -835,6 +857,7 @@ ml_drop ml_wg_accept(struct ml_wg *wg, ml_time now, uint16_t slot, struct ml_wg_
     struct ml_wg_peer *p = open_peer(wg, slot);
     ml_drop drop = ML_DROP_WG_UNEXPECTED;
 
+    keep_time(wg, now);
     if (p && wg->pending.is_open && memcmp(p->key->b, wg->pending.remote_static, 32) == 0) {
         drop = answer(wg, now, p);
         if (drop == ML_WG_LATER) {
@@ -874,11 +897,11 @@ static void seal_in_place(struct ml_wg *wg, ml_time now, struct ml_wg_peer *p, u
     p->flags &= (uint8_t)~FLAG_KEEPALIVE; /* any packet does what it was for */
     ml_wg_timers_any_sent(&p->timers);
     if (len > 0) {
-        ml_wg_timers_data_sent(&p->timers, now, &wg->rng);
+        ml_wg_timers_data_sent(&p->timers, &wg->common.epoch, now, &wg->rng);
         note_deadline(wg, p);
     }
     if (s->current.counter > ML_WG_REKEY_AFTER_COUNT ||
-        (s->is_initiator && now - s->current.created_at > ML_WG_REKEY_AFTER_TIME)) {
+        (s->current.is_initiator && now - ml_wg_session_created_at(s, &wg->common) > ML_WG_REKEY_AFTER_TIME)) {
         want_handshake(wg, now, p, false);
     }
 }
@@ -888,11 +911,12 @@ enum ml_wg_seal_result ml_wg_seal(struct ml_wg *wg, ml_time now, uint16_t slot, 
 {
     struct ml_wg_peer *p = open_peer(wg, slot);
 
+    keep_time(wg, now);
     *out_len = 0;
     if (!p || !wg->has_key || len == 0 || len > ML_OVERLAY_MTU) {
         return ML_WG_REFUSED;
     }
-    if (ml_wg_session_can_send(&p->session, now)) {
+    if (ml_wg_session_can_send(&p->session, &wg->common, now)) {
         if (cap < ml_wg_padded_len(len, ML_OVERLAY_MTU) + ML_WG_DATA_OVERHEAD) {
             return ML_WG_REFUSED;
         }
@@ -927,7 +951,7 @@ static bool write_initiation(struct ml_wg *wg, ml_time now, struct ml_wg_peer *p
     uint8_t stamp[ML_WG_STAMP_LEN];
 
     /* Asked again, because a response may have been sent since. */
-    if (!ml_wg_timers_want_handshake(&p->timers, now, &wg->rng, true, p->stage_count > 0)) {
+    if (!ml_wg_timers_want_handshake(&p->timers, &wg->common.epoch, now, &wg->rng, true, p->stage_count > 0)) {
         p->flags &= (uint8_t)~FLAG_INITIATION;
         drop_draft(wg, p);
         note_deadline(wg, p);
@@ -957,7 +981,7 @@ static bool write_initiation(struct ml_wg *wg, ml_time now, struct ml_wg_peer *p
     f->is_repeated = false;
     ml_wipe(ss, sizeof ss);
     ml_wg_cookie_add_macs(cookie_of(wg, p), now, p->key->b, dst, ML_WG_INITIATION_LEN, f->mac1);
-    ml_wg_timers_initiation_sent(&p->timers, now, &wg->rng);
+    ml_wg_timers_initiation_sent(&p->timers, &wg->common.epoch, now, &wg->rng);
     note_deadline(wg, p);
     wg->counters.initiations_sent++;
     *out_len = ML_WG_INITIATION_LEN;
@@ -970,7 +994,7 @@ static bool write_next(struct ml_wg *wg, ml_time now, struct ml_wg_peer *p, uint
     if ((p->flags & FLAG_INITIATION) && ml_wg_tai_is_ready(&wg->tai, now) && write_initiation(wg, now, p, dst, len)) {
         return true;
     }
-    if (!ml_wg_session_can_send(&p->session, now)) {
+    if (!ml_wg_session_can_send(&p->session, &wg->common, now)) {
         p->flags &= (uint8_t)~FLAG_KEEPALIVE;
         return false;
     }
@@ -995,6 +1019,7 @@ bool ml_wg_poll_send(struct ml_wg *wg, ml_time now, uint8_t *dst, size_t cap, ui
     uint16_t before = NONE;
     uint16_t at = wg->work_head;
 
+    keep_time(wg, now);
     if (cap < ML_OVERLAY_MTU + ML_WG_DATA_OVERHEAD) {
         return false;
     }
@@ -1045,7 +1070,7 @@ enum ml_wg_event ml_wg_poll_event(struct ml_wg *wg, uint16_t *slot)
 
 static void expire_peer(struct ml_wg *wg, ml_time now, struct ml_wg_peer *p)
 {
-    unsigned due = ml_wg_timers_expire(&p->timers, now);
+    unsigned due = ml_wg_timers_expire(&p->timers, &wg->common.epoch, now);
 
     if (due & ML_WG_DUE_FORGET) {
         wg->counters.gave_up_dropped += p->stage_count;
@@ -1065,7 +1090,7 @@ static void expire_peer(struct ml_wg *wg, ml_time now, struct ml_wg_peer *p)
     if (due & ML_WG_DUE_INITIATION) {
         want_handshake(wg, now, p, false);
     }
-    if ((due & ML_WG_DUE_KEEPALIVE) && ml_wg_session_can_send(&p->session, now)) {
+    if ((due & ML_WG_DUE_KEEPALIVE) && ml_wg_session_can_send(&p->session, &wg->common, now)) {
         p->flags |= FLAG_KEEPALIVE;
         add_work(wg, p);
     }
@@ -1076,6 +1101,7 @@ void ml_wg_on_time(struct ml_wg *wg, ml_time now)
     if (now < wg->next_at) {
         return;
     }
+    keep_time(wg, now);
     wg->next_at = ML_NEVER;
     for (uint16_t i = 0; i < wg->peer_count; i++) {
         struct ml_wg_peer *p = open_peer(wg, i);

@@ -57,10 +57,10 @@ struct ml_wg_flight {
 
 /** One peer with session state. All of it is private to wg.c. */
 struct ml_wg_peer {
-    const ml_node_key *key; /* the owner's */
     struct ml_wg_session session;
+    const ml_node_key *key; /* the owner's */
     struct ml_wg_timers timers;
-    ml_time initiation_at; /* last initiation accepted; ML_NEVER: none */
+    ml_tick initiation_at; /* last initiation accepted; ML_TICK_NEVER: none */
     uint8_t stamp[ML_WG_STAMP_LEN];
 #if ML_CFG_WG_KEEP_STATIC_SECRET
     uint8_t static_secret[32];
@@ -111,7 +111,7 @@ struct ml_wg {
     struct ml_wg_peer *peers;
     struct ml_wg_stage *stage;
     struct ml_wg_flight *flights;
-    struct ml_wg_spares spares;
+    struct ml_wg_common common;
     struct ml_wg_cookie cookies[ML_CFG_WG_COOKIES];
     ml_time next_at; /* nothing is due before */
     struct ml_wg_counters counters;

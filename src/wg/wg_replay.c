@@ -8,9 +8,21 @@
  */
 #include "wg/wg_replay.h"
 
+/* In halves, so that the struct is not aligned to 8 bytes on a small core. */
+static uint64_t end_of(const struct ml_wg_replay *r)
+{
+    return (uint64_t)r->end[1] << 32 | r->end[0];
+}
+
+static void set_end(struct ml_wg_replay *r, uint64_t end)
+{
+    r->end[0] = (uint32_t)end;
+    r->end[1] = (uint32_t)(end >> 32);
+}
+
 void ml_wg_replay_init(struct ml_wg_replay *r, uint32_t *ring, uint16_t blocks)
 {
-    r->end = 0;
+    set_end(r, 0);
     r->pos = 0;
     r->blocks = blocks;
     memset(ring, 0, blocks * sizeof *ring);
@@ -26,10 +38,10 @@ static uint16_t position(const struct ml_wg_replay *r, uint64_t behind)
 
 bool ml_wg_replay_is_new(const struct ml_wg_replay *r, const uint32_t *ring, uint64_t counter)
 {
-    if (counter >= r->end) {
+    if (counter >= end_of(r)) {
         return counter != UINT64_MAX;
     }
-    uint64_t highest = r->end - 1;
+    uint64_t highest = end_of(r) - 1;
     if (highest - counter > ML_WG_REPLAY_SPAN((uint64_t)r->blocks)) {
         return false;
     }
@@ -43,8 +55,8 @@ bool ml_wg_replay_accept(struct ml_wg_replay *r, uint32_t *ring, uint64_t counte
     if (!ml_wg_replay_is_new(r, ring, counter)) {
         return false;
     }
-    if (counter >= r->end) {
-        uint64_t head = r->end ? (r->end - 1) / 32 : 0;
+    if (counter >= end_of(r)) {
+        uint64_t head = end_of(r) ? (end_of(r) - 1) / 32 : 0;
         uint64_t steps = counter / 32 - head;
         if (steps >= r->blocks) {
             memset(ring, 0, r->blocks * sizeof *ring);
@@ -54,9 +66,9 @@ bool ml_wg_replay_accept(struct ml_wg_replay *r, uint32_t *ring, uint64_t counte
                 ring[r->pos] = 0;
             }
         }
-        r->end = counter + 1;
+        set_end(r, counter + 1);
     }
-    ring[position(r, (r->end - 1) / 32 - counter / 32)] |= UINT32_C(1) << (counter % 32);
+    ring[position(r, (end_of(r) - 1) / 32 - counter / 32)] |= UINT32_C(1) << (counter % 32);
     return true;
 }
 
@@ -64,7 +76,7 @@ void ml_wg_replay_shrink(struct ml_wg_replay *r, uint32_t *ring, uint16_t blocks
                          const uint32_t *from_ring)
 {
     ml_wg_replay_init(r, ring, blocks);
-    r->end = from->end;
+    set_end(r, end_of(from));
     r->pos = (uint16_t)(blocks - 1);
     for (uint16_t behind = 0; behind < blocks && behind < from->blocks; behind++) {
         ring[blocks - 1 - behind] = from_ring[position(from, behind)];

@@ -17,7 +17,7 @@
 #define ML_WG_REPLAY_SPAN(blocks) (((blocks)-1) * 32)
 
 struct ml_wg_replay {
-    uint64_t end;    /* highest accepted counter + 1; 0: none yet */
+    uint32_t end[2]; /* highest accepted counter + 1, low and high half; 0: none yet */
     uint16_t pos;    /* ring position of the block of the highest */
     uint16_t blocks; /* size of the ring, 2.. */
 };

@@ -43,17 +43,17 @@ static bool is_less_needed(const struct ml_wg_spare *e, const struct ml_wg_spare
 }
 
 /* A free place, or the one to be taken; NULL: none may be. */
-static struct ml_wg_spare *find_room(const struct ml_wg_spares *spares, ml_time now, bool is_for_next)
+static struct ml_wg_spare *find_room(const struct ml_wg_common *common, ml_time now, bool is_for_next)
 {
     struct ml_wg_spare *victim = NULL;
 
-    for (uint16_t i = 0; i < spares->count; i++) {
-        struct ml_wg_spare *e = &spares->list[i];
+    for (uint16_t i = 0; i < common->spare_count; i++) {
+        struct ml_wg_spare *e = &common->spares[i];
         if (!e->owner) {
             return e;
         }
         bool is_next = e->owner->next == e;
-        if (is_next && !(is_for_next && now - e->created_at >= ML_WG_REKEY_TIMEOUT)) {
+        if (is_next && !(is_for_next && now - ml_tick_time(&common->epoch, e->created_at) >= ML_WG_REKEY_TIMEOUT)) {
             continue;
         }
         if (!victim || is_less_needed(e, victim)) {
@@ -73,12 +73,12 @@ void ml_wg_session_clear(struct ml_wg_session *s)
     ml_wg_replay_init(&s->seen, s->ring, ML_WG_REPLAY_BLOCKS(ML_CFG_WG_WINDOW));
 }
 
-static void take_keys(struct ml_wg_keypair *kp, ml_time now, const struct ml_wg_keys *keys)
+static void take_keys(struct ml_wg_keypair *kp, ml_tick created_at, const struct ml_wg_keys *keys)
 {
     memcpy(kp->send, keys->send, 32);
     memcpy(kp->receive, keys->receive, 32);
     kp->counter = 0;
-    kp->created_at = now;
+    kp->created_at = created_at;
     kp->local_index = keys->local_index;
     kp->remote_index = keys->remote_index;
 }
@@ -124,44 +124,43 @@ static void promote_next(struct ml_wg_session *s)
     s->current = kp;
     ml_wipe(&kp, sizeof kp);
     ml_wg_replay_init(&s->seen, s->ring, ML_WG_REPLAY_BLOCKS(ML_CFG_WG_WINDOW));
-    s->is_initiator = false;
 }
 
-void ml_wg_session_install_current(struct ml_wg_session *s, const struct ml_wg_spares *spares, ml_time now,
+void ml_wg_session_install_current(struct ml_wg_session *s, const struct ml_wg_common *common, ml_time now,
                                    const struct ml_wg_keys *keys)
 {
-    if (s->next && now - s->next->created_at >= ML_WG_REKEY_TIMEOUT) {
+    if (s->next && now - ml_tick_time(&common->epoch, s->next->created_at) >= ML_WG_REKEY_TIMEOUT) {
         retire_next(s);
     } else {
         release(s->previous);
-        struct ml_wg_spare *e = s->current.local_index != 0 ? find_room(spares, now, false) : NULL;
+        struct ml_wg_spare *e = s->current.local_index != 0 ? find_room(common, now, false) : NULL;
         if (e) {
             release(e);
             retire_current(s, e);
         }
     }
-    take_keys(&s->current, now, keys);
+    take_keys(&s->current, ml_tick_of(&common->epoch, now), keys);
     ml_wg_replay_init(&s->seen, s->ring, ML_WG_REPLAY_BLOCKS(ML_CFG_WG_WINDOW));
-    s->is_initiator = true;
+    s->current.is_initiator = true;
 }
 
-bool ml_wg_session_has_room(const struct ml_wg_session *s, const struct ml_wg_spares *spares, ml_time now)
+bool ml_wg_session_has_room(const struct ml_wg_session *s, const struct ml_wg_common *common, ml_time now)
 {
-    return s->next || s->previous || find_room(spares, now, true);
+    return s->next || s->previous || find_room(common, now, true);
 }
 
-bool ml_wg_session_install_next(struct ml_wg_session *s, const struct ml_wg_spares *spares, ml_time now,
+bool ml_wg_session_install_next(struct ml_wg_session *s, const struct ml_wg_common *common, ml_time now,
                                 const struct ml_wg_keys *keys)
 {
     release(s->previous);
     release(s->next);
-    struct ml_wg_spare *e = find_room(spares, now, true);
+    struct ml_wg_spare *e = find_room(common, now, true);
     if (!e) {
         return false;
     }
     release(e);
     e->owner = s;
-    e->created_at = now;
+    e->created_at = ml_tick_of(&common->epoch, now);
     e->local_index = keys->local_index;
     e->as.next.remote_index = keys->remote_index;
     memcpy(e->receive, keys->receive, 32);
@@ -170,11 +169,17 @@ bool ml_wg_session_install_next(struct ml_wg_session *s, const struct ml_wg_spar
     return true;
 }
 
-bool ml_wg_session_can_send(const struct ml_wg_session *s, ml_time now)
+bool ml_wg_session_can_send(const struct ml_wg_session *s, const struct ml_wg_common *common, ml_time now)
 {
     const struct ml_wg_keypair *kp = &s->current;
 
-    return kp->local_index != 0 && now - kp->created_at < ML_WG_REJECT_AFTER_TIME && kp->counter < ML_WG_REJECT_AFTER_COUNT;
+    return kp->local_index != 0 && now - ml_tick_time(&common->epoch, kp->created_at) < ML_WG_REJECT_AFTER_TIME &&
+           kp->counter < ML_WG_REJECT_AFTER_COUNT;
+}
+
+ml_time ml_wg_session_created_at(const struct ml_wg_session *s, const struct ml_wg_common *common)
+{
+    return s->current.local_index != 0 ? ml_tick_time(&common->epoch, s->current.created_at) : 0;
 }
 
 enum ml_wg_which ml_wg_session_find(const struct ml_wg_session *s, uint32_t local_index)
@@ -202,15 +207,15 @@ void ml_wg_session_seal(struct ml_wg_session *s, uint8_t *msg, size_t plain_len)
     ml_aead_seal(msg + ML_WG_DATA_HEADER, kp->send, nonce, NULL, 0, msg + ML_WG_DATA_HEADER, plain_len);
 }
 
-ml_drop ml_wg_session_open(struct ml_wg_session *s, ml_time now, enum ml_wg_which which, uint8_t *msg, size_t len,
-                           bool wins_crossing, bool *first)
+ml_drop ml_wg_session_open(struct ml_wg_session *s, const struct ml_wg_common *common, ml_time now, enum ml_wg_which which,
+                           uint8_t *msg, size_t len, bool wins_crossing, bool *first)
 {
     uint64_t counter = ml_get_le64(msg + ML_WG_DATA_OFF_COUNTER);
     uint8_t nonce[12] = {0};
     struct ml_wg_spare *e = which == ML_WG_KEYPAIR_NEXT ? s->next : s->previous;
     bool is_current = which == ML_WG_KEYPAIR_CURRENT;
     const uint8_t *key = is_current ? s->current.receive : e->receive;
-    ml_time created_at = is_current ? s->current.created_at : e->created_at;
+    ml_time created_at = ml_tick_time(&common->epoch, is_current ? s->current.created_at : e->created_at);
 
     *first = false;
     if (now - created_at > ML_WG_REJECT_AFTER_TIME) {
@@ -225,7 +230,7 @@ ml_drop ml_wg_session_open(struct ml_wg_session *s, ml_time now, enum ml_wg_whic
     if (!ml_aead_open(msg + ML_WG_DATA_HEADER, key, nonce, NULL, 0, msg + ML_WG_DATA_HEADER, len - ML_WG_DATA_HEADER)) {
         return ML_DROP_WG_BAD_AUTH;
     }
-    if (which == ML_WG_KEYPAIR_NEXT && wins_crossing && s->is_initiator && s->current.local_index != 0 &&
+    if (which == ML_WG_KEYPAIR_NEXT && wins_crossing && s->current.is_initiator && s->current.local_index != 0 &&
         s->current.created_at >= e->created_at) {
         retire_next(s);
         which = ML_WG_KEYPAIR_PREVIOUS;

@@ -14,6 +14,7 @@
 #ifndef ML_WG_SESSION_H
 #define ML_WG_SESSION_H
 
+#include "base/tick.h"
 #include "microlink/stats.h"
 #include "wg/wg_handshake.h"
 #include "wg/wg_replay.h"
@@ -40,15 +41,16 @@ struct ml_wg_keypair {
     uint8_t send[32];
     uint8_t receive[32];
     uint64_t counter; /* next to send */
-    ml_time created_at;
+    ml_tick created_at;
     uint32_t local_index; /* 0: this keypair is empty */
     uint32_t remote_index;
+    bool is_initiator; /* of the handshake */
 };
 
 /** Room for a keypair that is not current. Private to wg_session.c, but for `next` and its `mac1`. */
 struct ml_wg_spare {
     struct ml_wg_session *owner; /* whose `next` or `previous` it is; NULL: free */
-    ml_time created_at;
+    ml_tick created_at;
     uint32_t local_index;
     uint8_t receive[32];
     union {
@@ -64,10 +66,11 @@ struct ml_wg_spare {
     } as;
 };
 
-/** All there is of it; zero at first. */
-struct ml_wg_spares {
-    struct ml_wg_spare *list;
-    uint16_t count;
+/** What the sessions of a device have in common. */
+struct ml_wg_common {
+    struct ml_epoch epoch;      /* of every `created_at`; never due when something is stored */
+    struct ml_wg_spare *spares; /* zero at first */
+    uint16_t spare_count;
 };
 
 enum ml_wg_which { ML_WG_KEYPAIR_NONE, ML_WG_KEYPAIR_CURRENT, ML_WG_KEYPAIR_NEXT, ML_WG_KEYPAIR_PREVIOUS };
@@ -77,21 +80,22 @@ struct ml_wg_session {
     struct ml_wg_spare *next, *previous; /* NULL: none */
     struct ml_wg_replay seen;
     uint32_t ring[ML_WG_REPLAY_BLOCKS(ML_CFG_WG_WINDOW)];
-    bool is_initiator; /* of `current`; `next` is always one we answered */
 };
 
 /** Wipes all keypairs and gives back what @p s has of the spares. Also the first call on a session, which is then all zero. */
 void ml_wg_session_clear(struct ml_wg_session *s);
 /** Keys of a handshake that we started: they become current at once. Handshakes that crossed: see wg_session.c. */
-void ml_wg_session_install_current(struct ml_wg_session *s, const struct ml_wg_spares *spares, ml_time now,
+void ml_wg_session_install_current(struct ml_wg_session *s, const struct ml_wg_common *common, ml_time now,
                                    const struct ml_wg_keys *keys);
 /** May a handshake be answered, that is, would ml_wg_session_install_next() find room? */
-bool ml_wg_session_has_room(const struct ml_wg_session *s, const struct ml_wg_spares *spares, ml_time now);
+bool ml_wg_session_has_room(const struct ml_wg_session *s, const struct ml_wg_common *common, ml_time now);
 /** Keys of a handshake that we answered: they become next, and whatever was previous is dropped. False: no room. */
-bool ml_wg_session_install_next(struct ml_wg_session *s, const struct ml_wg_spares *spares, ml_time now,
+bool ml_wg_session_install_next(struct ml_wg_session *s, const struct ml_wg_common *common, ml_time now,
                                 const struct ml_wg_keys *keys);
 /** True when data may be sent: a current keypair younger than 180 s with counters left. */
-bool ml_wg_session_can_send(const struct ml_wg_session *s, ml_time now);
+bool ml_wg_session_can_send(const struct ml_wg_session *s, const struct ml_wg_common *common, ml_time now);
+/** The instant at which the current keypair was derived; 0: there is none. */
+ml_time ml_wg_session_created_at(const struct ml_wg_session *s, const struct ml_wg_common *common);
 /** Which keypair has this receiver index of ours. */
 enum ml_wg_which ml_wg_session_find(const struct ml_wg_session *s, uint32_t local_index);
 
@@ -106,7 +110,7 @@ void ml_wg_session_seal(struct ml_wg_session *s, uint8_t *msg, size_t plain_len)
  * @param wins_crossing  When our handshake and the peer's crossed, ours is the one to stay: our public key is the larger.
  * @param first  Set when this packet made `next` current.
  */
-ml_drop ml_wg_session_open(struct ml_wg_session *s, ml_time now, enum ml_wg_which which, uint8_t *msg, size_t len,
-                           bool wins_crossing, bool *first);
+ml_drop ml_wg_session_open(struct ml_wg_session *s, const struct ml_wg_common *common, ml_time now, enum ml_wg_which which,
+                           uint8_t *msg, size_t len, bool wins_crossing, bool *first);
 
 #endif

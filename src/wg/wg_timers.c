@@ -23,11 +23,11 @@
 void ml_wg_timers_init(struct ml_wg_timers *t)
 {
     *t = (struct ml_wg_timers){
-        .retransmit_at = ML_NEVER,
-        .keepalive_at = ML_NEVER,
-        .new_handshake_at = ML_NEVER,
-        .forget_at = ML_NEVER,
-        .handshake_sent_at = ML_NEVER,
+        .retransmit_at = ML_TICK_NEVER,
+        .keepalive_at = ML_TICK_NEVER,
+        .new_handshake_at = ML_TICK_NEVER,
+        .forget_at = ML_TICK_NEVER,
+        .handshake_sent_at = ML_TICK_NEVER,
     };
 }
 
@@ -36,79 +36,80 @@ static ml_time jitter(const ml_random *rng)
     return ML_MSEC(ml_random_below(rng, ML_WG_JITTER_MS));
 }
 
-void ml_wg_timers_data_sent(struct ml_wg_timers *t, ml_time now, const ml_random *rng)
+void ml_wg_timers_data_sent(struct ml_wg_timers *t, const struct ml_epoch *e, ml_time now, const ml_random *rng)
 {
-    if (t->new_handshake_at == ML_NEVER) {
-        t->new_handshake_at = now + ML_WG_KEEPALIVE_TIMEOUT + ML_WG_REKEY_TIMEOUT + jitter(rng);
+    if (t->new_handshake_at == ML_TICK_NEVER) {
+        t->new_handshake_at = ml_tick_of(e, now + ML_WG_KEEPALIVE_TIMEOUT + ML_WG_REKEY_TIMEOUT + jitter(rng));
     }
 }
 
-void ml_wg_timers_data_received(struct ml_wg_timers *t, ml_time now)
+void ml_wg_timers_data_received(struct ml_wg_timers *t, const struct ml_epoch *e, ml_time now)
 {
-    if (t->keepalive_at == ML_NEVER) {
-        t->keepalive_at = now + ML_WG_KEEPALIVE_TIMEOUT;
+    if (t->keepalive_at == ML_TICK_NEVER) {
+        t->keepalive_at = ml_tick_of(e, now + ML_WG_KEEPALIVE_TIMEOUT);
     }
 }
 
 void ml_wg_timers_any_sent(struct ml_wg_timers *t)
 {
-    t->keepalive_at = ML_NEVER;
+    t->keepalive_at = ML_TICK_NEVER;
 }
 
 void ml_wg_timers_any_received(struct ml_wg_timers *t)
 {
-    t->new_handshake_at = ML_NEVER;
+    t->new_handshake_at = ML_TICK_NEVER;
 }
 
-void ml_wg_timers_initiation_sent(struct ml_wg_timers *t, ml_time now, const ml_random *rng)
+void ml_wg_timers_initiation_sent(struct ml_wg_timers *t, const struct ml_epoch *e, ml_time now, const ml_random *rng)
 {
-    t->handshake_sent_at = now;
-    t->retransmit_at = now + ML_WG_REKEY_TIMEOUT + jitter(rng);
+    t->handshake_sent_at = ml_tick_of(e, now);
+    t->retransmit_at = ml_tick_of(e, now + ML_WG_REKEY_TIMEOUT + jitter(rng));
     ml_wg_timers_any_sent(t);
 }
 
-void ml_wg_timers_response_sent(struct ml_wg_timers *t, ml_time now)
+void ml_wg_timers_response_sent(struct ml_wg_timers *t, const struct ml_epoch *e, ml_time now)
 {
-    t->handshake_sent_at = now;
+    t->handshake_sent_at = ml_tick_of(e, now);
     ml_wg_timers_any_sent(t);
 }
 
-void ml_wg_timers_session_derived(struct ml_wg_timers *t, ml_time now)
+void ml_wg_timers_session_derived(struct ml_wg_timers *t, const struct ml_epoch *e, ml_time now)
 {
-    t->forget_at = now + ML_WG_FORGET_AFTER;
+    t->forget_at = ml_tick_of(e, now + ML_WG_FORGET_AFTER);
 }
 
 void ml_wg_timers_handshake_complete(struct ml_wg_timers *t)
 {
-    t->retransmit_at = ML_NEVER;
+    t->retransmit_at = ML_TICK_NEVER;
     t->attempts = 0;
     t->has_refreshed = false;
 }
 
-bool ml_wg_timers_want_handshake(struct ml_wg_timers *t, ml_time now, const ml_random *rng, bool is_retry, bool has_waiting)
+bool ml_wg_timers_want_handshake(struct ml_wg_timers *t, const struct ml_epoch *e, ml_time now, const ml_random *rng,
+                                 bool is_retry, bool has_waiting)
 {
     if (!is_retry) {
         t->attempts = 0;
     }
-    if (t->handshake_sent_at == ML_NEVER || now - t->handshake_sent_at >= ML_WG_REKEY_TIMEOUT) {
+    if (t->handshake_sent_at == ML_TICK_NEVER || now - ml_tick_time(e, t->handshake_sent_at) >= ML_WG_REKEY_TIMEOUT) {
         return true;
     }
-    if (has_waiting && t->retransmit_at == ML_NEVER) {
-        t->retransmit_at = t->handshake_sent_at + ML_WG_REKEY_TIMEOUT + jitter(rng);
+    if (has_waiting && t->retransmit_at == ML_TICK_NEVER) {
+        t->retransmit_at = ml_tick_of(e, ml_tick_time(e, t->handshake_sent_at) + ML_WG_REKEY_TIMEOUT + jitter(rng));
     }
     return false;
 }
 
-unsigned ml_wg_timers_expire(struct ml_wg_timers *t, ml_time now)
+unsigned ml_wg_timers_expire(struct ml_wg_timers *t, const struct ml_epoch *e, ml_time now)
 {
     unsigned due = 0;
 
-    if (now >= t->retransmit_at) {
-        t->retransmit_at = ML_NEVER;
+    if (now >= ml_tick_time(e, t->retransmit_at)) {
+        t->retransmit_at = ML_TICK_NEVER;
         if (t->attempts > ML_WG_MAX_ATTEMPTS) {
-            t->keepalive_at = ML_NEVER;
-            if (t->forget_at == ML_NEVER) {
-                t->forget_at = now + ML_WG_FORGET_AFTER;
+            t->keepalive_at = ML_TICK_NEVER;
+            if (t->forget_at == ML_TICK_NEVER) {
+                t->forget_at = ml_tick_of(e, now + ML_WG_FORGET_AFTER);
             }
             due |= ML_WG_DUE_GIVE_UP;
         } else {
@@ -116,26 +117,35 @@ unsigned ml_wg_timers_expire(struct ml_wg_timers *t, ml_time now)
             due |= ML_WG_DUE_RETRY;
         }
     }
-    if (now >= t->keepalive_at) {
-        t->keepalive_at = ML_NEVER;
+    if (now >= ml_tick_time(e, t->keepalive_at)) {
+        t->keepalive_at = ML_TICK_NEVER;
         due |= ML_WG_DUE_KEEPALIVE;
     }
-    if (now >= t->new_handshake_at) {
-        t->new_handshake_at = ML_NEVER;
+    if (now >= ml_tick_time(e, t->new_handshake_at)) {
+        t->new_handshake_at = ML_TICK_NEVER;
         due |= ML_WG_DUE_INITIATION;
     }
-    if (now >= t->forget_at) {
+    if (now >= ml_tick_time(e, t->forget_at)) {
         ml_wg_timers_init(t);
         due = ML_WG_DUE_FORGET;
     }
     return due;
 }
 
-ml_time ml_wg_timers_deadline(const struct ml_wg_timers *t)
+ml_time ml_wg_timers_deadline(const struct ml_wg_timers *t, const struct ml_epoch *e)
 {
-    ml_time at = t->retransmit_at;
+    ml_tick at = t->retransmit_at;
 
     at = t->keepalive_at < at ? t->keepalive_at : at;
     at = t->new_handshake_at < at ? t->new_handshake_at : at;
-    return t->forget_at < at ? t->forget_at : at;
+    return ml_tick_time(e, t->forget_at < at ? t->forget_at : at);
+}
+
+void ml_wg_timers_moved(struct ml_wg_timers *t, ml_time by)
+{
+    ml_tick *const all[] = {&t->retransmit_at, &t->keepalive_at, &t->new_handshake_at, &t->forget_at, &t->handshake_sent_at};
+
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        *all[i] = ml_tick_moved(*all[i], by);
+    }
 }

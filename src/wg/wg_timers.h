@@ -9,6 +9,7 @@
 #define ML_WG_TIMERS_H
 
 #include "base/rng.h"
+#include "base/tick.h"
 
 #define ML_WG_REKEY_AFTER_TIME  ML_SEC(120)
 #define ML_WG_REFRESH_AFTER     ML_SEC(165) /* reject - keepalive - rekey timeout */
@@ -21,11 +22,11 @@
 #define ML_WG_JITTER_MS         334
 
 struct ml_wg_timers {
-    ml_time retransmit_at; /* each ML_NEVER while not running */
-    ml_time keepalive_at;
-    ml_time new_handshake_at;
-    ml_time forget_at;
-    ml_time handshake_sent_at; /* last initiation or response sent; ML_NEVER: none */
+    ml_tick retransmit_at; /* each ML_TICK_NEVER while not running */
+    ml_tick keepalive_at;
+    ml_tick new_handshake_at;
+    ml_tick forget_at;
+    ml_tick handshake_sent_at; /* last initiation or response sent; ML_TICK_NEVER: none */
     uint8_t attempts;
     bool has_refreshed; /* the one re-handshake on receipt per session was asked for */
 };
@@ -39,23 +40,27 @@ enum {
     ML_WG_DUE_FORGET = 1 << 4   /* wipe everything of this peer */
 };
 
+/* @p e is always the same, and never due when something is stored. */
 void ml_wg_timers_init(struct ml_wg_timers *t);
-void ml_wg_timers_data_sent(struct ml_wg_timers *t, ml_time now, const ml_random *rng);
-void ml_wg_timers_data_received(struct ml_wg_timers *t, ml_time now);
+void ml_wg_timers_data_sent(struct ml_wg_timers *t, const struct ml_epoch *e, ml_time now, const ml_random *rng);
+void ml_wg_timers_data_received(struct ml_wg_timers *t, const struct ml_epoch *e, ml_time now);
 void ml_wg_timers_any_sent(struct ml_wg_timers *t);
 void ml_wg_timers_any_received(struct ml_wg_timers *t);
-void ml_wg_timers_initiation_sent(struct ml_wg_timers *t, ml_time now, const ml_random *rng);
-void ml_wg_timers_response_sent(struct ml_wg_timers *t, ml_time now);
-void ml_wg_timers_session_derived(struct ml_wg_timers *t, ml_time now);
+void ml_wg_timers_initiation_sent(struct ml_wg_timers *t, const struct ml_epoch *e, ml_time now, const ml_random *rng);
+void ml_wg_timers_response_sent(struct ml_wg_timers *t, const struct ml_epoch *e, ml_time now);
+void ml_wg_timers_session_derived(struct ml_wg_timers *t, const struct ml_epoch *e, ml_time now);
 void ml_wg_timers_handshake_complete(struct ml_wg_timers *t);
 /**
  * @brief Somebody wants a new session. Resets the attempt count, unless it is a retry.
  * @param has_waiting  Packets wait for it: then a refusal arms the retry timer, so that they cannot wait for ever.
  * @return true when an initiation may be sent now: none and no response was sent within the last 5 s.
  */
-bool ml_wg_timers_want_handshake(struct ml_wg_timers *t, ml_time now, const ml_random *rng, bool is_retry, bool has_waiting);
+bool ml_wg_timers_want_handshake(struct ml_wg_timers *t, const struct ml_epoch *e, ml_time now, const ml_random *rng,
+                                 bool is_retry, bool has_waiting);
 /** Runs what has expired; returns ML_WG_DUE_* bits. */
-unsigned ml_wg_timers_expire(struct ml_wg_timers *t, ml_time now);
-ml_time ml_wg_timers_deadline(const struct ml_wg_timers *t);
+unsigned ml_wg_timers_expire(struct ml_wg_timers *t, const struct ml_epoch *e, ml_time now);
+ml_time ml_wg_timers_deadline(const struct ml_wg_timers *t, const struct ml_epoch *e);
+/** The owner moved the epoch: see base/tick.h. */
+void ml_wg_timers_moved(struct ml_wg_timers *t, ml_time by);
 
 #endif

@@ -93,7 +93,7 @@ static void D4_under_load_a_cookie_is_sent_used_and_forgotten_after_120_s(void *
     ml_time got_at = p.now;
 
     /* The retry carries mac2, and passes while the load lasts. */
-    p.now = p.a.peers[SLOT].timers.retransmit_at;
+    p.now = ml_tick_time(&p.a.wg.common.epoch, p.a.peers[SLOT].timers.retransmit_at);
     ml_wg_on_time(&p.a.wg, p.now);
     struct pkt retry = must_take(&p.a, p.now, 148);
     assert_memory_not_equal(retry.b + 132, (uint8_t[16]){0}, 16);
@@ -131,7 +131,7 @@ static void D4_a_cookie_that_answers_our_response_is_used_in_the_next_one(void *
     struct pkt cookie = {.len = res.len};
     memcpy(cookie.b, res.data, res.len);
     assert_int_equal(give(&p.b, p.now, &p.a, &cookie).type, ML_WG_IN_COOKIE);
-    p.now = p.a.peers[SLOT].timers.retransmit_at;
+    p.now = ml_tick_time(&p.a.wg.common.epoch, p.a.peers[SLOT].timers.retransmit_at);
     ml_wg_on_time(&p.a.wg, p.now);
     init = must_take(&p.a, p.now, 148);
     put_under_load(&p.a, &other, &p.b);
@@ -183,7 +183,7 @@ static void an_initiation_that_finds_no_room_among_fresh_ones_is_refused_and_its
     struct ml_wg_in res = give(&p.b, p.now, &p.a, &init);
     assert_int_equal(ml_wg_accept(&p.b.wg, p.now, SLOT, &res), ML_DROP_NO_MEMORY);
     assert_null(res.data);
-    p.now = p.a.peers[SLOT].timers.retransmit_at;
+    p.now = ml_tick_time(&p.a.wg.common.epoch, p.a.peers[SLOT].timers.retransmit_at);
     ml_wg_on_time(&p.a.wg, p.now);
     init = must_take(&p.a, p.now, 148);
     struct pkt resp = must_answer(&p.b, p.now, &p.a, &init);
@@ -586,7 +586,7 @@ static void sealing_in_place_and_from_elsewhere_give_the_same_bytes(void **state
     copy.wg.peers = copy.peers;
     copy.wg.stage = copy.stage;
     copy.wg.flights = copy.flights;
-    copy.wg.spares.list = copy.spares;
+    copy.wg.common.spares = copy.spares;
     struct pkt x = must_seal(&p.a, p.now, 77);
     struct pkt y = {.len = 0};
     struct pkt in = ip4(77);
@@ -607,7 +607,7 @@ static void an_inner_packet_whose_length_field_lies_is_dropped_but_counts_as_rec
     struct ml_wg_in res = give(&p.b, p.now, &p.a, &out);
     assert_int_equal(res.drop, ML_DROP_MALFORMED);
     assert_int_equal(res.slot, SLOT);
-    assert_int_equal(p.b.peers[SLOT].timers.keepalive_at, p.now + ML_SEC(10));
+    assert_int_equal(ml_tick_time(&p.b.wg.common.epoch, p.b.peers[SLOT].timers.keepalive_at), p.now + ML_SEC(10));
 }
 
 static void D13_unknown_keys_and_unknown_indices_produce_no_traffic(void **state)
@@ -722,6 +722,61 @@ static void keys_are_wiped_540_s_after_the_last_session_and_the_owner_is_told(vo
     assert_memory_equal(&p.a.peers[SLOT].session.current, &none, sizeof none);
     assert_int_equal(ml_wg_deadline(&p.a.wg), ML_NEVER);
     assert_true(ml_wg_peer_is_open(&p.a.wg, SLOT));
+}
+
+/* Everything that one side has to send reaches the other, until both are silent. Returns how many packets had content. */
+static unsigned exchange(void)
+{
+    unsigned data = 0;
+    bool is_moving = true;
+    while (is_moving) {
+        is_moving = false;
+        for (int i = 0; i < 2; i++) {
+            struct side *from = i ? &p.b : &p.a, *to = i ? &p.a : &p.b;
+            struct pkt x;
+            if (ml_wg_poll_clock(&from->wg, p.now, x.b)) {
+                ml_wg_clock_stored(&from->wg, true);
+            }
+            while (take(from, p.now, &x)) {
+                struct ml_wg_in res = give(to, p.now, from, &x);
+                is_moving = true;
+                data += res.type == ML_WG_IN_DATA;
+                if (res.type == ML_WG_IN_INITIATION && ml_wg_accept(&to->wg, p.now, SLOT, &res) == ML_DROP_NONE) {
+                    struct pkt resp = {.len = res.len};
+                    memcpy(resp.b, res.data, res.len);
+                    assert_int_equal(give(from, p.now, to, &resp).type, ML_WG_IN_HANDSHAKE);
+                }
+            }
+        }
+    }
+    return data;
+}
+
+static void sessions_are_renewed_over_days_and_come_back_after_years(void **state)
+{
+    (void)state;
+    handshake(&p.a, &p.b, p.now);
+    uint64_t before = p.a.wg.counters.handshakes;
+    for (int i = 0; i < 12 * 360; i++) { /* twelve hours: 32-bit ticks begin anew in that time */
+        p.now += ML_SEC(10);
+        ml_wg_on_time(&p.a.wg, p.now);
+        ml_wg_on_time(&p.b.wg, p.now);
+        struct pkt x = must_seal(&p.a, p.now, 100);
+        assert_int_equal(give(&p.b, p.now, &p.a, &x).type, ML_WG_IN_DATA);
+        (void)exchange();
+        assert_true(ml_wg_deadline(&p.a.wg) > p.now);
+    }
+    uint64_t renewed = p.a.wg.counters.handshakes - before;
+    assert_in_range(renewed, 12 * 3600 / 130 - 1, 12 * 3600 / 120 + 1);
+    const ml_time away[] = {ML_SEC(3600), ML_SEC(5 * 3600), ML_SEC(34360), ML_SEC(10 * 3600), ML_SEC(3 * 365 * 86400)};
+    for (size_t i = 0; i < sizeof away / sizeof *away; i++) {
+        p.now += away[i]; /* and nobody calls meanwhile */
+        assert_false(ml_wg_peer_has_session(&p.a.wg, p.now, SLOT));
+        must_stage(&p.a, p.now, 40);
+        assert_int_equal(exchange(), 1);
+        assert_true(ml_wg_peer_has_session(&p.a.wg, p.now, SLOT));
+        assert_int_equal(ml_wg_peer_session_at(&p.a.wg, SLOT), p.now);
+    }
 }
 
 static void a_packet_staged_behind_a_lost_response_gets_an_initiation_after_5_s(void **state)
@@ -979,6 +1034,7 @@ int main(void)
         T(two_sides_that_start_at_once_both_get_through_without_a_retry),
         T(two_sides_that_started_at_once_rekey_once_and_lose_nothing),
         T(keys_are_wiped_540_s_after_the_last_session_and_the_owner_is_told),
+        T(sessions_are_renewed_over_days_and_come_back_after_years),
         T(a_packet_staged_behind_a_lost_response_gets_an_initiation_after_5_s),
         T(waiting_packets_are_bounded_newest_kept_and_counted),
         T(initiations_wait_until_the_mark_of_the_clock_is_stored),

@@ -4,6 +4,7 @@
 static uint32_t seed = 3;
 static const ml_random rng = {.fill = test_fill, .ctx = &seed};
 static struct ml_wg_timers t;
+static struct ml_epoch e;
 
 static int setup(void **state)
 {
@@ -15,20 +16,20 @@ static int setup(void **state)
 static void a_fresh_peer_waits_for_nothing_and_may_start_at_once(void **state)
 {
     (void)state;
-    assert_int_equal(ml_wg_timers_deadline(&t), ML_NEVER);
-    assert_int_equal(ml_wg_timers_expire(&t, ML_SEC(100000)), 0);
-    assert_true(ml_wg_timers_want_handshake(&t, 0, &rng, false, false));
+    assert_int_equal(ml_wg_timers_deadline(&t, &e), ML_NEVER);
+    assert_int_equal(ml_wg_timers_expire(&t, &e, ML_SEC(100000)), 0);
+    assert_true(ml_wg_timers_want_handshake(&t, &e, 0, &rng, false, false));
 }
 
 static void no_initiation_within_5_s_of_an_initiation_or_a_response(void **state)
 {
     (void)state;
-    ml_wg_timers_response_sent(&t, ML_SEC(10));
-    assert_false(ml_wg_timers_want_handshake(&t, ML_SEC(15) - 1, &rng, false, false));
-    assert_int_equal(ml_wg_timers_deadline(&t), ML_NEVER);
-    assert_false(ml_wg_timers_want_handshake(&t, ML_SEC(15) - 1, &rng, false, true));
-    assert_in_range(ml_wg_timers_deadline(&t), ML_SEC(15), ML_SEC(15) + ML_MSEC(333));
-    assert_true(ml_wg_timers_want_handshake(&t, ML_SEC(15), &rng, false, false));
+    ml_wg_timers_response_sent(&t, &e, ML_SEC(10));
+    assert_false(ml_wg_timers_want_handshake(&t, &e, ML_SEC(15) - 1, &rng, false, false));
+    assert_int_equal(ml_wg_timers_deadline(&t, &e), ML_NEVER);
+    assert_false(ml_wg_timers_want_handshake(&t, &e, ML_SEC(15) - 1, &rng, false, true));
+    assert_in_range(ml_wg_timers_deadline(&t, &e), ML_SEC(15), ML_SEC(15) + ML_MSEC(333));
+    assert_true(ml_wg_timers_want_handshake(&t, &e, ML_SEC(15), &rng, false, false));
 }
 
 static void jitter_covers_0_to_333_ms(void **state)
@@ -36,9 +37,10 @@ static void jitter_covers_0_to_333_ms(void **state)
     (void)state;
     ml_time low = ML_NEVER, high = 0;
     for (int i = 0; i < 5000; i++) {
-        ml_wg_timers_initiation_sent(&t, 0, &rng);
-        low = t.retransmit_at < low ? t.retransmit_at : low;
-        high = t.retransmit_at > high ? t.retransmit_at : high;
+        ml_wg_timers_initiation_sent(&t, &e, 0, &rng);
+        ml_time at = ml_wg_timers_deadline(&t, &e);
+        low = at < low ? at : low;
+        high = at > high ? at : high;
     }
     assert_int_equal(low, ML_SEC(5));
     assert_int_equal(high, ML_MSEC(5333));
@@ -47,15 +49,15 @@ static void jitter_covers_0_to_333_ms(void **state)
 static void anything_sent_stops_the_keepalive_and_anything_received_the_new_handshake(void **state)
 {
     (void)state;
-    ml_wg_timers_data_received(&t, ML_SEC(1));
-    ml_wg_timers_data_received(&t, ML_SEC(5));
-    assert_int_equal(ml_wg_timers_deadline(&t), ML_SEC(11));
+    ml_wg_timers_data_received(&t, &e, ML_SEC(1));
+    ml_wg_timers_data_received(&t, &e, ML_SEC(5));
+    assert_int_equal(ml_wg_timers_deadline(&t, &e), ML_SEC(11));
     ml_wg_timers_any_sent(&t);
-    assert_int_equal(ml_wg_timers_deadline(&t), ML_NEVER);
-    ml_wg_timers_data_sent(&t, ML_SEC(1), &rng);
-    assert_in_range(ml_wg_timers_deadline(&t), ML_SEC(16), ML_MSEC(16333));
+    assert_int_equal(ml_wg_timers_deadline(&t, &e), ML_NEVER);
+    ml_wg_timers_data_sent(&t, &e, ML_SEC(1), &rng);
+    assert_in_range(ml_wg_timers_deadline(&t, &e), ML_SEC(16), ML_MSEC(16333));
     ml_wg_timers_any_received(&t);
-    assert_int_equal(ml_wg_timers_deadline(&t), ML_NEVER);
+    assert_int_equal(ml_wg_timers_deadline(&t, &e), ML_NEVER);
 }
 
 static void a_completed_handshake_stops_retries_and_a_new_wish_resets_their_count(void **state)
@@ -63,27 +65,27 @@ static void a_completed_handshake_stops_retries_and_a_new_wish_resets_their_coun
     (void)state;
     ml_time now = 0;
     for (int i = 0; i < 10; i++) {
-        ml_wg_timers_initiation_sent(&t, now, &rng);
-        now = ml_wg_timers_deadline(&t);
-        assert_int_equal(ml_wg_timers_expire(&t, now), ML_WG_DUE_RETRY);
+        ml_wg_timers_initiation_sent(&t, &e, now, &rng);
+        now = ml_wg_timers_deadline(&t, &e);
+        assert_int_equal(ml_wg_timers_expire(&t, &e, now), ML_WG_DUE_RETRY);
     }
     assert_int_equal(t.attempts, 10);
-    assert_true(ml_wg_timers_want_handshake(&t, now, &rng, true, false));
+    assert_true(ml_wg_timers_want_handshake(&t, &e, now, &rng, true, false));
     assert_int_equal(t.attempts, 10);
-    assert_true(ml_wg_timers_want_handshake(&t, now, &rng, false, false));
+    assert_true(ml_wg_timers_want_handshake(&t, &e, now, &rng, false, false));
     assert_int_equal(t.attempts, 0);
-    ml_wg_timers_initiation_sent(&t, now, &rng);
+    ml_wg_timers_initiation_sent(&t, &e, now, &rng);
     ml_wg_timers_handshake_complete(&t);
-    assert_int_equal(ml_wg_timers_deadline(&t), ML_NEVER);
+    assert_int_equal(ml_wg_timers_deadline(&t, &e), ML_NEVER);
 }
 
 static void forgetting_stops_everything_else(void **state)
 {
     (void)state;
-    ml_wg_timers_session_derived(&t, ML_SEC(1));
-    ml_wg_timers_data_received(&t, ML_SEC(1));
-    assert_int_equal(ml_wg_timers_expire(&t, ML_SEC(541)), ML_WG_DUE_FORGET);
-    assert_int_equal(ml_wg_timers_deadline(&t), ML_NEVER);
+    ml_wg_timers_session_derived(&t, &e, ML_SEC(1));
+    ml_wg_timers_data_received(&t, &e, ML_SEC(1));
+    assert_int_equal(ml_wg_timers_expire(&t, &e, ML_SEC(541)), ML_WG_DUE_FORGET);
+    assert_int_equal(ml_wg_timers_deadline(&t, &e), ML_NEVER);
 }
 
 int main(void)
