@@ -207,11 +207,11 @@ static bool wants_full_ping(const struct ml_path *p, const struct ml_path_peer *
 bool ml_path_ping_best(struct ml_path *p, ml_time now, uint16_t slot)
 {
     struct ml_path_peer *peer = &p->peers[slot];
-    struct ml_path_candidate *c = ml_path_has_best(peer) ? ml_path_cand_find(peer, &peer->best) : NULL;
-    if (!c || !ml_path_ping_queue(p, now, slot, &peer->best, 0, ML_PURPOSE_HEARTBEAT, 0)) {
+    ml_addr to = ml_path_best_addr(peer);
+    if (!ml_path_has_best(peer) || !ml_path_ping_queue(p, now, slot, &to, 0, ML_PURPOSE_HEARTBEAT, 0)) {
         return false;
     }
-    c->pinged = ml_path_cand_tick(peer, now);
+    peer->cand[peer->best - 1].pinged = ml_path_cand_tick(peer, now);
     return true;
 }
 
@@ -244,7 +244,7 @@ static bool route_wireguard_only(struct ml_path *p, ml_time now, struct ml_path_
 {
     peer->last_send_at = ml_path_tick(p, ml_path_stamp(now));
     if (ml_path_is_trusted(p, peer, now)) {
-        out->udp = peer->best;
+        out->udp = ml_path_best_addr(peer);
         return true;
     }
     for (size_t i = 0; i < ML_PATH_CANDIDATES; i++) {
@@ -289,7 +289,7 @@ bool ml_path_route(struct ml_path *p, ml_time now, uint16_t slot, struct ml_path
     if (peer->is_wireguard_only) {
         return route_wireguard_only(p, now, peer, out);
     }
-    out->udp = peer->best;
+    out->udp = ml_path_best_addr(peer);
     if (!ml_path_is_trusted(p, peer, now)) {
         out->derp_region = p->cfg.no_derp ? 0 : peer->home_region;
         ml_path_discover(p, now, slot, true);
@@ -309,11 +309,14 @@ void ml_path_note_rx(struct ml_path *p, ml_time now, uint16_t slot, const ml_add
     }
     peer->last_rx_at = ml_path_tick(p, ml_path_stamp(now));
     /* What comes from elsewhere does not show that the path we send on works. */
-    if (from && ml_path_has_best(peer) && ml_addr_equal(from, &peer->best)) {
+    if (from && ml_path_is_best(peer, from)) {
         ml_path_note_heard(p, peer, now);
     }
     if (peer->is_wireguard_only && from) {
-        peer->best = *from;
+        struct ml_path_candidate *c = ml_path_cand_heard(peer, now, from);
+        if (c) {
+            ml_path_best_set(peer, c);
+        }
         peer->trust_until = ml_path_tick(p, now + WIREGUARD_ONLY_TRUST);
     }
 }
@@ -328,12 +331,9 @@ void ml_path_note_unreachable(struct ml_path *p, const ml_addr *addr)
 {
     for (size_t i = 0; i < p->peer_count; i++) {
         struct ml_path_peer *peer = &p->peers[i];
-        if (ml_path_is_open(peer) && ml_path_has_best(peer) && ml_addr_equal(&peer->best, addr)) {
+        if (ml_path_is_best(peer, addr)) {
+            forget_history(&peer->cand[peer->best - 1]);
             ml_path_best_clear(peer);
-            struct ml_path_candidate *c = ml_path_cand_find(peer, addr);
-            if (c) {
-                forget_history(c);
-            }
         }
     }
 }
@@ -393,7 +393,7 @@ void ml_path_get_status(const struct ml_path *p, ml_time now, uint16_t slot, str
         return;
     }
     if (ml_path_is_trusted(p, peer, now)) {
-        out->direct = peer->best;
+        out->direct = ml_path_best_addr(peer);
     }
     out->latency = peer->latency_us;
     out->last_rx_at = ml_path_time(p, peer->last_rx_at);

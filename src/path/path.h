@@ -111,11 +111,11 @@ struct ml_path_peer {
     bool is_called : 1;     /* the peer called, and none of its pings came through: call it with the next packet we send */
     uint8_t check, notice;  /* enums in path_internal.h */
     uint8_t cmm_repeats;    /* of call-me-maybes since there was a path, or since we began to send */
+    uint8_t best;           /* the candidate that is the best path: its place + 1, 0 = there is none */
     uint16_t home_region;
     uint16_t seen4_port; /* with seen4 */
     uint32_t seen4;      /* IPv4 address at which the peer saw the last ping to best come from; 0 = unknown */
     uint32_t latency_us; /* of best */
-    ml_addr best;        /* unset = none */
     /* To be read by ml_path_time(), and changed by ml_path_tick(). */
     ml_tick trust_until;
     ml_tick heard_at;          /* last packet or pong of the peer from best */

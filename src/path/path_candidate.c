@@ -45,13 +45,6 @@ bool ml_path_tick_passed(uint16_t then, uint16_t now, ml_time d)
     return then == 0 || (uint16_t)(now - then) >= TICKS(d) + 2;
 }
 
-void ml_path_best_clear(struct ml_path_peer *peer)
-{
-    ml_zero(&peer->best);
-    peer->trust_until = 0;
-    peer->latency_us = 0;
-}
-
 static const ml_ip *ip6_of(const struct ml_path_peer *peer, const struct ml_path_candidate *c)
 {
     return c->ip6 ? &peer->ip6[c->ip6 - 1] : NULL;
@@ -72,7 +65,29 @@ static bool is_at(const struct ml_path_peer *peer, const struct ml_path_candidat
 
 static bool is_best(const struct ml_path_peer *peer, const struct ml_path_candidate *c)
 {
-    return ml_path_has_best(peer) && is_at(peer, c, &peer->best);
+    return ml_path_has_best(peer) && c == &peer->cand[peer->best - 1];
+}
+
+ml_addr ml_path_best_addr(const struct ml_path_peer *peer)
+{
+    return ml_path_has_best(peer) ? ml_path_cand_addr(peer, &peer->cand[peer->best - 1]) : (ml_addr){.port = 0};
+}
+
+bool ml_path_is_best(const struct ml_path_peer *peer, const ml_addr *addr)
+{
+    return ml_path_has_best(peer) && is_at(peer, &peer->cand[peer->best - 1], addr);
+}
+
+void ml_path_best_set(struct ml_path_peer *peer, const struct ml_path_candidate *c)
+{
+    peer->best = (uint8_t)(c - peer->cand + 1);
+}
+
+void ml_path_best_clear(struct ml_path_peer *peer)
+{
+    peer->best = 0;
+    peer->trust_until = 0;
+    peer->latency_us = 0;
 }
 
 struct ml_path_candidate *ml_path_cand_find(struct ml_path_peer *peer, const ml_addr *addr)

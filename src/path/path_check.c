@@ -180,7 +180,8 @@ static bool is_named(const struct ml_path_peer *peer, const struct ml_endpoint *
         return is_fresh || ep->type == ML_ENDPOINT_LOCAL;
     }
     /* With IPv6 there is no NAT: what the peer sends to is one of our own. */
-    bool is_left6 = ml_ip_is6(&ep->addr.ip) && ml_path_has_best(peer) && ml_ip_is6(&peer->best.ip);
+    ml_addr best = ml_path_best_addr(peer);
+    bool is_left6 = ml_ip_is6(&ep->addr.ip) && ml_ip_is6(&best.ip);
     ml_addr seen = seen_as(peer);
     return ep->type == ML_ENDPOINT_LOCAL && !is_left6 && !ml_addr_equal(&ep->addr, &seen);
 }

@@ -165,14 +165,15 @@ static uint16_t handle_ping(struct ml_path *p, ml_time now, const struct ml_path
 
 /* ---- Pong ---- */
 
-static void credit(struct ml_path *p, struct ml_path_peer *peer, ml_time now, const ml_addr *to, ml_time latency)
+static void credit(struct ml_path *p, struct ml_path_peer *peer, ml_time now, const struct ml_path_candidate *to,
+                   ml_time latency)
 {
-    struct ml_path_quality now_seen = {.addr = *to, .latency = latency, .wire_mtu = WIRE_MTU};
-    struct ml_path_quality best = {.addr = peer->best, .latency = peer->latency_us, .wire_mtu = WIRE_MTU};
+    struct ml_path_quality now_seen = {.addr = ml_path_cand_addr(peer, to), .latency = latency, .wire_mtu = WIRE_MTU};
+    struct ml_path_quality best = {.addr = ml_path_best_addr(peer), .latency = peer->latency_us, .wire_mtu = WIRE_MTU};
     if (!ml_path_is_trusted(p, peer, now) || ml_path_better(&now_seen, &best)) {
-        peer->best = *to;
+        ml_path_best_set(peer, to);
     }
-    if (ml_addr_equal(&peer->best, to)) {
+    if (to == &peer->cand[peer->best - 1]) {
         peer->latency_us = (uint32_t)latency; /* at most the 5 s a ping is waited for */
         peer->trust_until = ml_path_tick(p, now + ML_PATH_TRUST);
         ml_path_note_heard(p, peer, now);
@@ -192,10 +193,11 @@ static uint16_t handle_pong(struct ml_path *p, ml_time now, const struct ml_path
     struct ml_path_peer *peer = &p->peers[ping.slot];
     ml_time latency = now > ping.at ? now - ping.at : 1;
     bool is_direct = in->derp_region == 0;
-    bool is_old_path = ml_path_is_trusted(p, peer, now) && ml_addr_equal(&peer->best, &ping.to);
+    bool is_old_path = ml_path_is_trusted(p, peer, now) && ml_path_is_best(peer, &ping.to);
+    struct ml_path_candidate *c = NULL;
     if (is_direct) {
         /* The credit goes to the address we pinged, whatever address answered. It may be no candidate any more. */
-        struct ml_path_candidate *c = ml_path_cand_find(peer, &ping.to);
+        c = ml_path_cand_find(peer, &ping.to);
         if (!c) {
             return ping.slot;
         }
@@ -203,9 +205,9 @@ static uint16_t handle_pong(struct ml_path *p, ml_time now, const struct ml_path
     }
     struct ml_path_pong result = {.latency = latency, .via = ping.to, .derp_region = ping.derp_region};
     ml_path_cli_finish(p, ping.cli, &result);
-    if (is_direct) {
-        credit(p, peer, now, &ping.to, latency);
-        if (ml_addr_equal(&peer->best, &ping.to)) {
+    if (c) {
+        credit(p, peer, now, c, latency);
+        if (ml_path_is_best(peer, &ping.to)) {
             ml_path_note_seen(p, now, peer, &in->msg.src, is_old_path);
         }
     }

@@ -53,6 +53,10 @@ struct ml_path_candidate *ml_path_cand_heard(struct ml_path_peer *peer, ml_time 
 void ml_path_cand_merge(struct ml_path_peer *peer, uint8_t from, const ml_addr *addrs, size_t count);
 /* Drop what nobody holds any more; the best path falls with its candidate. */
 void ml_path_cand_prune(struct ml_path_peer *peer, ml_time now);
+/* The best path's address; unset when there is none. */
+ml_addr ml_path_best_addr(const struct ml_path_peer *peer);
+bool ml_path_is_best(const struct ml_path_peer *peer, const ml_addr *addr);
+void ml_path_best_set(struct ml_path_peer *peer, const struct ml_path_candidate *c);
 void ml_path_best_clear(struct ml_path_peer *peer);
 
 /* path_ping.c */
@@ -108,7 +112,7 @@ static inline bool ml_path_is_open(const struct ml_path_peer *peer)
 }
 static inline bool ml_path_has_best(const struct ml_path_peer *peer)
 {
-    return ml_addr_is_set(&peer->best);
+    return peer->best != 0;
 }
 static inline ml_time ml_path_time(const struct ml_path *p, ml_tick t)
 {

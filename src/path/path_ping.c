@@ -110,8 +110,7 @@ void ml_path_ping_on_time(struct ml_path *p, ml_time now)
             continue;
         }
         struct ml_path_peer *peer = &p->peers[g->slot];
-        if (g->state == ML_PING_SENT && ml_path_has_best(peer) && ml_addr_equal(&g->to, &peer->best) &&
-            !ml_path_is_trusted(p, peer, now)) {
+        if (g->state == ML_PING_SENT && ml_path_is_best(peer, &g->to) && !ml_path_is_trusted(p, peer, now)) {
             ml_path_best_clear(peer);
         }
         ml_zero(g);
@@ -318,7 +317,8 @@ ml_err ml_path_cli_ping(struct ml_path *p, ml_time now, uint16_t slot, uint32_t 
     uint8_t cli = (uint8_t)(i + 1);
     bool any = false;
     if (ml_path_is_trusted(p, peer, now)) {
-        any = ml_path_ping_queue(p, now, slot, &peer->best, 0, ML_PURPOSE_CLI, cli);
+        ml_addr to = ml_path_best_addr(peer);
+        any = ml_path_ping_queue(p, now, slot, &to, 0, ML_PURPOSE_CLI, cli);
     } else {
         if (peer->home_region && !p->cfg.no_derp) {
             any = ml_path_ping_queue(p, now, slot, NULL, peer->home_region, ML_PURPOSE_CLI, cli);

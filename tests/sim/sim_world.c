@@ -805,7 +805,8 @@ void sim_explain(struct sim *w, unsigned from, unsigned to)
     }
     const struct ml_path_peer *p = &ml->path.peers[slot];
     printf("node %u to %u:", from, to);
-    print_addr(" best", &p->best);
+    ml_addr best = ml_path_best_addr(p);
+    print_addr(" best", &best);
     printf(", trust %.3f s, home region %u, session %d, disco key %s\n",
            (double)(int64_t)(ml_path_time(&ml->path, p->trust_until) - w->now) / 1e6, p->home_region,
            sim_has_session(w, from, to), ml_key_equal(p->disco, ml_path_disco_key(&w->n[to].ml->path)) ? "right" : "stale");

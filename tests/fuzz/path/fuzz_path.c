@@ -57,12 +57,10 @@ static void check(struct world *w)
     for (int s = 0; s < SLOTS; s++) {
         struct ml_path_peer *peer = &w->peers[s];
         size_t given = 0, given6 = 0;
-        bool has_best = !ml_addr_is_set(&peer->best);
         for (size_t i = 0; i < ML_PATH_CANDIDATES; i++) {
             given += (peer->cand[i].from & 3) != 0;
             const struct ml_path_candidate *c = &peer->cand[i];
             ml_addr addr = ml_path_cand_addr(peer, c);
-            has_best |= c->from && ml_addr_equal(&addr, &peer->best);
             given6 += (c->from & 3) != 0 && c->ip6;
             require(!c->ip6 || (c->from && ml_ip_is6(&addr.ip)));
             for (size_t k = 0; k < i; k++) {
@@ -72,7 +70,7 @@ static void check(struct world *w)
             }
         }
         require(given <= ML_PATH_GIVEN_MAX && given6 <= ML_PATH_IP6_GIVEN);
-        require(has_best || peer->is_wireguard_only);
+        require(peer->best <= ML_PATH_CANDIDATES && (!peer->best || peer->cand[peer->best - 1].from));
         require(peer->node || (peer->heartbeat_at == ML_TICK_NEVER && !peer->is_cmm_wanted));
     }
     for (size_t i = 0; i < ML_PATH_PINGS; i++) {

@@ -570,7 +570,7 @@ static void D35_a_dead_path_falls_to_derp_within_6_5_s_and_returns(void **state)
         assert_true(!is_over_derp || r.derp_region == 7);
     }
     assert_true(is_over_derp);
-    assert_false(ml_addr_is_set(&w.peers[0].best)); /* its pings timed out */
+    assert_false(ml_path_has_best(&w.peers[0])); /* its pings timed out */
     for (int i = 0; i < 60; i++) {
         advance(&w, ML_MSEC(100));
         route();
@@ -595,13 +595,13 @@ static void a_better_path_takes_over_and_a_slightly_better_one_does_not(void **s
     struct sent a = *find_ping_to(&w, EP), b = *find_ping_to(&w, "203.0.113.6:1"), c = *find_ping_to(&w, "203.0.113.7:1");
     w.now += ML_MSEC(100);
     answer(&w, &c, "203.0.113.7:1");
-    assert_true(ml_addr_equal(&w.peers[0].best, &eps[2]));
+    assert_true(ml_path_is_best(&w.peers[0], &eps[2]));
     w.peers[0].latency_us = 100500; /* 0.5 % slower than what comes now */
     answer(&w, &b, "203.0.113.6:1");
-    assert_true(ml_addr_equal(&w.peers[0].best, &eps[2]));
+    assert_true(ml_path_is_best(&w.peers[0], &eps[2]));
     w.peers[0].latency_us = 200000;
     answer(&w, &a, EP);
-    assert_true(ml_addr_equal(&w.peers[0].best, &eps[0]));
+    assert_true(ml_path_is_best(&w.peers[0], &eps[0]));
 }
 
 static void slow_direct_path_is_compared_again_every_60_s_and_a_good_one_is_not(void **state)
@@ -648,7 +648,7 @@ static void D37_a_flood_of_pings_from_many_ports_is_bounded_and_spares_the_best_
         assert_int_equal(w.drop, ML_DROP_NONE);
         assert_int_equal(drain(&w), 1); /* each is answered */
     }
-    assert_true(ml_addr_equal(&w.peers[0].best, &best));
+    assert_true(ml_path_is_best(&w.peers[0], &best));
     struct ml_path_status st;
     ml_path_get_status(&w.p, w.now, 0, &st);
     assert_true(ml_addr_equal(&st.direct, &best));
@@ -788,7 +788,7 @@ static void a_candidate_gone_from_the_netmap_takes_the_best_path_with_it(void **
     make_direct(&w, EP, ML_MSEC(4));
     struct ml_path_info info = {.node = &w.r[0].node, .disco = &w.r[0].disco, .home_region = 7};
     ml_path_peer_update(&w.p, w.now, 0, &info);
-    assert_false(ml_addr_is_set(&w.peers[0].best));
+    assert_false(ml_path_has_best(&w.peers[0]));
     assert_int_equal(route().derp_region, 7);
 }
 
