@@ -26,43 +26,13 @@ struct ml_epoch {
 };
 
 /** An instant that is stored, or 0, or ML_NEVER. */
-static inline ml_time ml_tick_time(const struct ml_epoch *e, ml_tick t)
-{
-    if (t == 0) {
-        return 0;
-    }
-    return t == ML_TICK_NEVER ? ML_NEVER : e->start + ((ml_time)(t - 1) << ML_TICK_SHIFT);
-}
-
+ml_time ml_tick_time(const struct ml_epoch *e, ml_tick t);
 /** @brief The tick to store, rounded down. @p at: while the epoch is not due, at most five hours ahead. */
-static inline ml_tick ml_tick_of(const struct ml_epoch *e, ml_time at)
-{
-    if (at == 0 || at == ML_NEVER) {
-        return at == 0 ? 0 : ML_TICK_NEVER;
-    }
-    return at > e->start ? (ml_tick)((at - e->start) >> ML_TICK_SHIFT) + 1 : 1;
-}
-
-static inline bool ml_epoch_is_due(const struct ml_epoch *e, ml_time now)
-{
-    return now > e->start && now - e->start >= ML_EPOCH_SPAN;
-}
-
+ml_tick ml_tick_of(const struct ml_epoch *e, ml_time at);
+bool ml_epoch_is_due(const struct ml_epoch *e, ml_time now);
 /** @brief Moves the epoch; what it returns is for ml_tick_moved(). */
-static inline ml_time ml_epoch_move(struct ml_epoch *e, ml_time now)
-{
-    ml_time ticks = (now - ML_EPOCH_KEPT - e->start) >> ML_TICK_SHIFT;
-    e->start += ticks << ML_TICK_SHIFT;
-    return ticks;
-}
-
+ml_time ml_epoch_move(struct ml_epoch *e, ml_time now);
 /** @brief The same instant, counted from an epoch that was moved by @p ticks. */
-static inline ml_tick ml_tick_moved(ml_tick t, ml_time ticks)
-{
-    if (t == 0 || t == ML_TICK_NEVER) {
-        return t;
-    }
-    return t > ticks ? (ml_tick)(t - ticks) : 1;
-}
+ml_tick ml_tick_moved(ml_tick t, ml_time ticks);
 
 #endif

@@ -41,6 +41,16 @@ ml_tick ml_path_tick(struct ml_path *p, ml_time at)
     return ml_tick_of(&p->epoch, at);
 }
 
+ml_time ml_path_since(const struct ml_path *p, ml_time now, ml_tick t)
+{
+    return now - ml_path_time(p, t);
+}
+
+bool ml_path_is_trusted(const struct ml_path *p, const struct ml_path_peer *peer, ml_time now)
+{
+    return ml_path_has_best(peer) && now <= ml_path_time(p, peer->trust_until);
+}
+
 void ml_path_clear(struct ml_path *p)
 {
     ml_wipe(p->peers, p->peer_count * sizeof *p->peers);

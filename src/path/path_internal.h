@@ -97,6 +97,9 @@ void ml_path_cmm_done(struct ml_path_peer *peer);
 void ml_path_cmm_await(struct ml_path *p, struct ml_path_peer *peer, ml_time now);
 
 /* path.c */
+/* How long ago that was. */
+ml_time ml_path_since(const struct ml_path *p, ml_time now, ml_tick t);
+bool ml_path_is_trusted(const struct ml_path *p, const struct ml_path_peer *peer, ml_time now);
 /* The tick of an instant, which is 0, ML_NEVER, or not far from now, to be stored in a peer. */
 ml_tick ml_path_tick(struct ml_path *p, ml_time at);
 /* Ping the best path. False: there is none, or no room. */
@@ -117,14 +120,6 @@ static inline bool ml_path_has_best(const struct ml_path_peer *peer)
 static inline ml_time ml_path_time(const struct ml_path *p, ml_tick t)
 {
     return ml_tick_time(&p->epoch, t);
-}
-static inline ml_time ml_path_since(const struct ml_path *p, ml_time now, ml_tick t)
-{
-    return now - ml_tick_time(&p->epoch, t);
-}
-static inline bool ml_path_is_trusted(const struct ml_path *p, const struct ml_path_peer *peer, ml_time now)
-{
-    return ml_path_has_best(peer) && now <= ml_path_time(p, peer->trust_until);
 }
 /* `since` of a time field where 0 means never; an instant 0 counts as 1 microsecond later. */
 static inline ml_time ml_path_stamp(ml_time now)
