@@ -166,7 +166,7 @@ static void pump(struct ml_control *c, ml_time now)
     }
     ml_control_link_flush(c);
     bool is_paused = c->poll.sleep_until > now;
-    if (c->is_reply_due && ml_control_can_request(c)) {
+    if (c->is_reply_due && c->req[REQ_REPLY].stream == 0 && ml_control_can_request(c)) {
         ml_control_reply_start(c, now);
         ml_control_link_flush(c);
     }
@@ -523,7 +523,12 @@ void ml_control_on_time(struct ml_control *c, ml_time now, const struct ml_delta
         ml_control_rebind(c, now);
     }
     for (int i = 0; i < REQ_COUNT; i++) {
-        if (c->link == LINK_UP && c->req[i].stream && now >= c->req[i].expires_at) {
+        if (c->link != LINK_UP || c->req[i].stream == 0 || now < c->req[i].expires_at) {
+            continue;
+        }
+        if (i == REQ_REPLY && c->is_reply_due) {
+            ml_control_request_cancel(c, REQ_REPLY);
+        } else {
             ml_control_problem_set(c, ML_CONTROL_PROBLEM_TIMEOUT, 0, NULL, 0);
             ml_control_link_drop(c, now, true);
         }

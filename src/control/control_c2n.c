@@ -1,13 +1,16 @@
 /*
  * Requests of the server to this node: c2n over Noise, and HEAD pings. Source: control.md 11; C57, C58.
  *
- * An answer goes out as a request of its own, beside the poll, which never waits for it. One is worked on at a time; another
- * that comes meanwhile is dropped and counted. c2n has two answers: what /echo was given, and 400.
+ * An answer goes out as a request of its own, beside the poll, which never waits for it. One more may wait until that request is
+ * answered; what comes meanwhile is dropped and counted. c2n has two answers: what /echo was given, and 400.
  *
  * SPDX-License-Identifier: MIT
  */
 #include "base/bytes.h"
 #include "control/control_internal.h"
+
+/* How long an answer that was sent may still wait for its acknowledgement once there is another to send. */
+#define REPLY_PATIENCE ML_SEC(2)
 
 /* The path of a URL, "/" at least; what is before it does not matter for requests over Noise. */
 static const char *url_path(const char *url)
@@ -141,8 +144,7 @@ bool ml_control_ping_take(struct ml_control *c, ml_time now, const struct ml_pin
     }
     bool is_outer = is_head && !ping->is_url_noise;
     ml_control_link_flush(c); /* the body of an earlier request may be on its way by now */
-    bool is_busy = is_outer ? c->streams[SLOT_PING].state != SLOT_FREE
-                            : c->is_reply_due || c->req[REQ_REPLY].stream != 0 || c->unsent != 0;
+    bool is_busy = is_outer ? c->streams[SLOT_PING].state != SLOT_FREE : c->is_reply_due || c->unsent != 0;
     /* Text that would not be a valid request target goes nowhere. */
     bool is_clean = true;
     for (const char *s = ping->url; *s; s++) {
@@ -164,6 +166,9 @@ bool ml_control_ping_take(struct ml_control *c, ml_time now, const struct ml_pin
     }
     c->is_reply_due = true;
     c->is_reply_head = is_head;
+    /* The server asks again as soon as it has our answer, maybe before it has acknowledged it. */
+    ml_time patience = now + REPLY_PATIENCE;
+    c->req[REQ_REPLY].expires_at = patience < c->req[REQ_REPLY].expires_at ? patience : c->req[REQ_REPLY].expires_at;
     return true;
 }
 

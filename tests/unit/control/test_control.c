@@ -735,6 +735,30 @@ static void C57_echo_and_unknown_paths(void **state)
     assert_int_equal(w.last_time_ms, 9000);
 }
 
+static void C57_a_question_that_overtakes_the_acknowledgement_of_an_answer_is_answered(void **state)
+{
+    (void)state;
+    start_running();
+    static const char *const question[] = {
+        "{\"PingRequest\":{\"URL\":\"https://unused/c2n/1\",\"Types\":\"c2n\",\"Payload\":\"R0VUIC94IEhUVFAvMS4xDQoNCg==\"}}",
+        "{\"PingRequest\":{\"URL\":\"https://unused/c2n/2\",\"Types\":\"c2n\",\"Payload\":\"R0VUIC94IEhUVFAvMS4xDQoNCg==\"}}",
+        "{\"PingRequest\":{\"URL\":\"https://unused/c2n/3\",\"Types\":\"c2n\",\"Payload\":\"R0VUIC94IEhUVFAvMS4xDQoNCg==\"}}"};
+    world_map(&w, poll_request(), question[0]);
+    world_run(&w);
+    world_map(&w, poll_request(), question[1]);
+    world_run(&w);
+    assert_int_equal(world_count(&w, "/c2n/2", NULL), 0);
+    world_answer(&w, last("/c2n/1"), 204, "");
+    world_run(&w);
+    assert_int_equal(world_count(&w, "/c2n/2", NULL), 1);
+    /* An acknowledgement that never comes is not waited for longer than two seconds. */
+    world_map(&w, poll_request(), question[2]);
+    world_pass(&w, ML_SEC(3));
+    assert_int_equal(world_count(&w, "/c2n/3", NULL), 1);
+    assert_int_equal(w.events[ML_CONTROL_EV_STREAM_ENDED], 0);
+    assert_int_equal(w.c.stats.pings_dropped, 0);
+}
+
 static void C58_head_pings_go_where_they_should_and_only_once(void **state)
 {
     (void)state;
@@ -793,6 +817,7 @@ int main(void)
         cmocka_unit_test(an_expired_node_that_registers_anew_does_not_wait_for_approval),
         cmocka_unit_test(a_key_expired_by_the_clock_is_renewed_although_self_updates_do_not_say_expired),
         cmocka_unit_test(C57_echo_and_unknown_paths),
+        cmocka_unit_test(C57_a_question_that_overtakes_the_acknowledgement_of_an_answer_is_answered),
         cmocka_unit_test(C58_head_pings_go_where_they_should_and_only_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
