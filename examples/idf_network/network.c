@@ -10,6 +10,7 @@
 #include "nvs_flash.h"
 #include "sdkconfig.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #if CONFIG_IDF_TARGET_LINUX
@@ -63,8 +64,20 @@ static void interface_start(void)
 
 void network_start(void)
 {
-    /* NVS holds the node's identity: it is not erased because of an error, as many examples do. */
-    ESP_ERROR_CHECK(nvs_flash_init());
+#if CONFIG_IDF_TARGET_LINUX
+    network_linux_flash();
+#endif
+    /*
+     * NVS holds the node's identity: it is not erased because of an error, as many examples do. Nor does the device restart
+     * for ever: microlink_init() says that NVS is missing, and the example ends.
+     */
+    esp_err_t err = nvs_flash_init();
+    if (err != ESP_OK) {
+        printf("NVS cannot be used: %s. To give up what it holds: idf.py erase-flash\n", esp_err_to_name(err));
+    }
+#if CONFIG_IDF_TARGET_LINUX
+    network_linux_flash_made();
+#endif
     ESP_ERROR_CHECK(esp_netif_init());
     ESP_ERROR_CHECK(esp_event_loop_create_default());
     interface_start();

@@ -5,6 +5,7 @@
  *   IP       address and prefix, for instance 192.168.5.2/24
  *   GATEWAY  of the default route
  *   DNS      resolver; the gateway if not set
+ *   FLASH    a file that is the flash, made when it is not there; not set: what is stored ends with the program
  *
  * A FreeRTOS task of this target that blocks in a system call of the host keeps lower ones from running: the device is read
  * without blocking, once a tick.
@@ -12,6 +13,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "esp_netif.h"
+#include "esp_private/partition_linux.h"
 #include "freertos/FreeRTOS.h"
 #include "freertos/task.h"
 #include "lwip/esp_netif_net_stack.h"
@@ -140,4 +142,22 @@ void network_linux_start(void)
     esp_netif_action_start(interface, NULL, 0, NULL);
     network_linux_set(cidr, getenv("GATEWAY"), getenv("DNS"));
     xTaskCreate(receive, "tap", 8192, NULL, configMAX_PRIORITIES - 2, NULL);
+}
+
+void network_linux_flash(void)
+{
+    const char *flash = getenv("FLASH");
+    esp_partition_file_mmap_ctrl_t *ctl = esp_partition_get_file_mmap_ctrl_input();
+    if (flash != NULL && access(flash, R_OK) == 0) {
+        snprintf(ctl->flash_file_name, sizeof ctl->flash_file_name, "%s", flash);
+    }
+}
+
+void network_linux_flash_made(void)
+{
+    const char *flash = getenv("FLASH");
+    if (flash != NULL && access(flash, R_OK) != 0) {
+        /* The first start made a file of its own: keep it under the name that the next one asks for. */
+        (void)link(esp_partition_get_file_mmap_ctrl_act()->flash_file_name, flash);
+    }
 }

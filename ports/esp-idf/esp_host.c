@@ -60,6 +60,7 @@ static atomic_bool stopping;
 static void drive(void *arg)
 {
     microlink_t *ml = arg;
+    ml_sys_wait_for_lwip();
     while (!atomic_load(&stopping)) {
         ml_host_lock();
         esp_err_t err = atomic_load(&stopping) ? ESP_OK : ml_node_step(ml, ML_NEVER);

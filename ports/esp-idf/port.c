@@ -272,7 +272,8 @@ static void carry_out(ml_port *p, ml_time now, const ml_output *out)
 
 void ml_port_flush(ml_port *p)
 {
-    if (p->flushing) {
+    /* Who calls the API from a task of his own leaves the work to the node's when lwIP has no memory for his. */
+    if (p->flushing || !ml_sys_may_call_lwip()) {
         return;
     }
     p->flushing = true;
@@ -292,6 +293,10 @@ void ml_port_rebind(ml_port *p)
 {
     char why[128] = "";
     ml_time now = ml_sys_now();
+    if (!ml_sys_may_call_lwip()) {
+        p->retry_at = now; /* The node's task does it. */
+        return;
+    }
     p->retry_at = ML_NEVER;
     if (ml_udp_rebind(&p->udp, why, sizeof why) != ML_OK) {
         p->retry_at = now + RETRY;
@@ -367,11 +372,32 @@ static void *arena_alloc(size_t len)
     return heap_caps_calloc(1, len, MALLOC_CAP_INTERNAL | MALLOC_CAP_8BIT);
 }
 
+/** A generator that repeats itself would make keys that somebody else has too. How good it is otherwise cannot be seen from here. */
+static bool is_random(const ml_random *random)
+{
+    uint8_t a[16], b[sizeof a], or_differs = 0;
+    random->fill(random->ctx, a, sizeof a);
+    random->fill(random->ctx, b, sizeof b);
+    for (size_t i = 1; i < sizeof a; i++) {
+        or_differs |= (uint8_t)(a[i] ^ a[0]);
+    }
+    bool ok = or_differs != 0 && memcmp(a, b, sizeof a) != 0;
+    sodium_memzero(a, sizeof a);
+    sodium_memzero(b, sizeof b);
+    return ok;
+}
+
 static ml_err open_engine(ml_port *p, const ml_port_config *cfg, char *why, size_t why_cap)
 {
     ml_config ec = cfg->engine;
     if (ec.random.fill == NULL) {
         ec.random = (ml_random){.fill = ml_sys_random};
+    }
+    if (!is_random(&ec.random)) {
+        snprintf(why, why_cap,
+                 "no randomness: esp_fill_random() repeats itself; switch on Wi-Fi or Bluetooth, or call "
+                 "bootloader_random_enable(), first");
+        return ML_ERR_STATE;
     }
     ec.log = p->log;
     ec.log_ctx = p->log_ctx;
@@ -427,6 +453,10 @@ static ml_err open_parts(ml_port *p, const ml_port_config *cfg, char *why, size_
     /* Harmless when the application has done it; without it lwIP's thread does not exist and its calls would assert. */
     if (esp_netif_init() != ESP_OK) {
         snprintf(why, why_cap, "esp_netif_init() failed: no memory for lwIP's thread");
+        return ML_ERR_NO_MEM;
+    }
+    if (!ml_sys_may_call_lwip()) {
+        snprintf(why, why_cap, "no memory for this task's semaphore of lwIP");
         return ML_ERR_NO_MEM;
     }
     p->waking = ml_wake_open(&p->loop);
@@ -493,6 +523,9 @@ void ml_port_close(ml_port *p)
 {
     if (p == NULL) {
         return;
+    }
+    if (p->waking) { /* There are sockets to close. */
+        ml_sys_wait_for_lwip();
     }
 #if CONFIG_MICROLINK_NETIF
     ml_tunnel_close();

@@ -31,7 +31,7 @@ static const char *explain(esp_err_t err)
     case ESP_ERR_NVS_KEY_TOO_LONG:
         return "the NVS namespace is longer than 15 characters or empty";
     default:
-        return "NVS failed";
+        return "NVS failed; if that stays, erase its partition, and the identity in it";
     }
 }
 

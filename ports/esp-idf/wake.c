@@ -7,6 +7,8 @@
 
 #include "freertos/FreeRTOS.h"
 #include "freertos/semphr.h"
+#include "freertos/task.h"
+#include "lwip/sys.h"
 #include "lwip/tcpip.h"
 #include "lwip/udp.h"
 
@@ -138,5 +140,21 @@ void ml_wake_close(struct ml_loop *loop)
     if (done != NULL) {
         vSemaphoreDelete(done);
         done = NULL;
+    }
+}
+
+bool ml_sys_may_call_lwip(void)
+{
+#if LWIP_NETCONN_SEM_PER_THREAD
+    return LWIP_NETCONN_THREAD_SEM_GET() != NULL;
+#else
+    return true;
+#endif
+}
+
+void ml_sys_wait_for_lwip(void)
+{
+    while (!ml_sys_may_call_lwip()) {
+        vTaskDelay(pdMS_TO_TICKS(100));
     }
 }

@@ -22,4 +22,12 @@ void ml_wake(void);
 /** @brief From lwIP's thread. */
 void ml_wake_from_tcpip(void);
 
+/**
+ * @brief Whether this task may call lwIP's sockets: each task has a semaphore for them, made at its first call, and lwIP does not
+ * look whether there was memory for it.
+ */
+bool ml_sys_may_call_lwip(void);
+/** @brief Wait until it may. */
+void ml_sys_wait_for_lwip(void);
+
 #endif

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"path"
 	"path/filepath"
@@ -295,6 +296,271 @@ func TestESPKeepsItsIdentityInFlash(t *testing.T) {
 	}
 }
 
+// What a device may be short of, or be told: a sentence each, no abort, and the same node afterwards.
+func TestESPBadInputs(t *testing.T) {
+	lab := harness.New(t, harness.Options{})
+	secure := harness.New(t, harness.Options{ControlTLS: true})
+	lab.ServeDNS(t)
+	secure.ServeDNS(t)
+	connect := func(t *testing.T, e *harness.ESP) string {
+		t.Helper()
+		e.Say(t, "init")
+		e.Ask(t, "connect", "connect: done", 10*time.Second)
+		return e.WaitRunning(t, 30*time.Second)
+	}
+	// says requires the sentence, and that attempts go on with pauses between them: at most a handful in the time it took.
+	says := func(t *testing.T, e *harness.ESP, expr string, within time.Duration) {
+		t.Helper()
+		line := e.Proc.WaitLog(t, 0, `problem: .*(`+expr+`)`, within)
+		t.Log(line)
+		mark := e.Proc.Mark()
+		time.Sleep(15 * time.Second)
+		if n := len(e.Proc.LinesMatching(mark, "problem: .+")); n > 5 {
+			t.Errorf("it says so %d times in 15 s:\n%s", n, e.Proc.OutputSince(mark))
+		}
+		if s := e.Status(t); e.Proc.Exited() || s["state"] == "4" || s["state"] == "5" {
+			t.Errorf("it ended or is connected: %v", s)
+		}
+	}
+
+	t.Run("no entropy", func(t *testing.T) {
+		t.Parallel()
+		e := espNode(t, lab, "entropy")
+		e.Ask(t, "random 0", "^random:", 5*time.Second)
+		t.Log(e.Ask(t, "init", `init: no randomness: .+`, 5*time.Second))
+		e.Ask(t, "random 1", "^random:", 5*time.Second)
+		connect(t, e)
+	})
+	t.Run("NVS full", func(t *testing.T) {
+		t.Parallel()
+		flash := "FLASH=" + filepath.Join(lab.Dir, "full")
+		e := espNode(t, lab, "full", flash)
+		e.Ask(t, "nvs fill", `^nvs: [1-9]\d* taken \(0x0\)`, 20*time.Second)
+		t.Log(e.Ask(t, "init", "init: NVS is full: .+", 5*time.Second))
+		e.Ask(t, "nvs free", `^nvs:`, 20*time.Second)
+		e.Ask(t, "init", ".*", 5*time.Second)
+		e.Ask(t, "nvs fill", `^nvs: [1-9]\d* taken \(0x0\)`, 20*time.Second)
+		mark := e.Proc.Mark()
+		e.Ask(t, "connect", "connect: done", 10*time.Second)
+		ip := e.WaitRunning(t, 30*time.Second)
+		t.Log(e.Proc.WaitLog(t, mark, "problem: NVS is full", 10*time.Second))
+		e.Ask(t, "nvs free", `^nvs:`, 20*time.Second)
+		// It is offered again after 15 s, and later and later.
+		time.Sleep(50 * time.Second)
+		e.Proc.Kill()
+		again := e.StartESP(t, espProgram(t, "ML_ESP_NODE"), "CONTROL_URL="+lab.Headscale.URL, "CA_FILE="+lab.CA.Path, "NAME=full", flash)
+		again.Proc.WaitLog(t, mark, `^ready:`, 20*time.Second)
+		if now := connect(t, again); now != ip {
+			t.Errorf("another node: %s, was %s", now, ip)
+		}
+	})
+	t.Run("NVS corrupt", func(t *testing.T) {
+		t.Parallel()
+		path := filepath.Join(lab.Dir, "corrupt")
+		e := espNode(t, lab, "corrupt", "FLASH="+path)
+		ip := connect(t, e)
+		e.Proc.Kill()
+		good, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		const at, size, page = 0x9000, 0x6000, 0x1000
+		random := make([]byte, size)
+		rand.Read(random)
+		for _, c := range []struct {
+			name string
+			harm func(nvs []byte)
+			same bool // The identity is to survive.
+		}{
+			{"nothing", func([]byte) {}, true},
+			{"all random", func(nvs []byte) { copy(nvs, random) }, false},
+			{"all zero", func(nvs []byte) { clear(nvs) }, false},
+			{"a page random", func(nvs []byte) { copy(nvs[:page], random) }, false},
+			{"a byte in each entry of the first page", func(nvs []byte) {
+				for i := 64; i < page; i += 32 {
+					nvs[i+9] ^= 0x40
+				}
+			}, false},
+			{"a bit in every 100 bytes", func(nvs []byte) {
+				for i := 7; i < size; i += 100 {
+					nvs[i] ^= 1
+				}
+			}, false},
+			{"pages of another version", func(nvs []byte) {
+				for i := 0; i < size; i += page {
+					nvs[i+8] = 0x00
+				}
+			}, false},
+		} {
+			flash := bytes.Clone(good)
+			c.harm(flash[at : at+size])
+			if err := os.WriteFile(path, flash, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			mark := e.Proc.Mark()
+			again := e.StartESP(t, espProgram(t, "ML_ESP_NODE"), "CONTROL_URL="+lab.Headscale.URL, "CA_FILE="+lab.CA.Path,
+				"AUTH_KEY="+lab.Headscale.AuthKey(t, "--reusable"), "NAME=corrupt", "FLASH="+path)
+			again.Proc.WaitLog(t, mark, `^ready:`, 20*time.Second)
+			again.Say(t, "init")
+			again.Status(t)
+			refusal := again.Proc.LinesMatching(mark, "^init: ")
+			if len(refusal) > 0 {
+				t.Logf("%s: %v %v", c.name, again.Proc.LinesMatching(mark, "^NVS cannot be used"), refusal)
+				if c.same {
+					t.Errorf("it did not start")
+				}
+			} else {
+				again.Ask(t, "connect", "connect: done", 10*time.Second)
+				now := again.WaitRunning(t, 30*time.Second)
+				t.Logf("%s: the same node %v", c.name, now == ip)
+				if c.same && now != ip {
+					t.Errorf("%s, was %s", now, ip)
+				}
+			}
+			again.Proc.Kill()
+		}
+	})
+	t.Run("no time", func(t *testing.T) {
+		t.Parallel()
+		e := espNode(t, secure, "notime", "CLOCK=5")
+		connect(t, e)
+		e.Proc.WaitLog(t, 0, "relay connected: home", 20*time.Second)
+	})
+	t.Run("a wrong CA", func(t *testing.T) {
+		t.Parallel()
+		e := espNode(t, secure, "wrongca", "CA_FILE="+harness.NewCA(t, secure.Dir, "other-ca").Path)
+		e.Say(t, "init")
+		e.Ask(t, "connect", "connect: done", 10*time.Second)
+		says(t, e, "certificate", 20*time.Second)
+	})
+	for name, portal := range map[string]http.HandlerFunc{
+		"a captive portal that redirects": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://portal.test/login?from="+r.URL.Path, http.StatusFound)
+		},
+		"a captive portal with a page": func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprintln(w, "<!DOCTYPE html><html><body>Please log in to this network</body></html>")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := espNode(t, lab, fmt.Sprintf("portal%d", len(name)), "CONTROL_URL="+lab.ServeHTTP(t, portal))
+			e.Say(t, "init")
+			e.Ask(t, "connect", "connect: done", 10*time.Second)
+			says(t, e, "control server|captive|redirect", 20*time.Second)
+		})
+	}
+	t.Run("a link that comes and goes", func(t *testing.T) {
+		t.Parallel()
+		e := espNode(t, lab, "flap")
+		ip := connect(t, e)
+		for i := 0; i < 8; i++ {
+			e.Say(t, "down")
+			time.Sleep(time.Duration(200+i*400) * time.Millisecond)
+			e.PlugESP(t)
+			time.Sleep(time.Duration(2000-i*200) * time.Millisecond)
+		}
+		if now := e.WaitRunning(t, 30*time.Second); now != ip {
+			t.Errorf("%s, was %s", now, ip)
+		}
+		mark := e.Proc.Mark()
+		e.Ask(t, "disconnect", "disconnect: done", 10*time.Second)
+		e.Ask(t, "connect", "connect: done", 10*time.Second)
+		e.Proc.WaitLog(t, mark, "relay connected: home", 30*time.Second)
+		if boots := e.Proc.LinesMatching(0, "^ready:"); len(boots) != 1 {
+			t.Errorf("it started anew: %v", boots)
+		}
+	})
+}
+
+// A portal on the relays' addresses: what answers TLS there is another server, with no right to the name or with a page.
+func TestESPRelaysBehindACaptivePortal(t *testing.T) {
+	for _, c := range []struct {
+		name, cert string
+		says       string
+	}{
+		{"another certificate", "portal.test", "certificate"},
+		{"a page under the right name", "", "relay"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			lab := harness.New(t, harness.Options{})
+			lab.ServeDNS(t)
+			for _, d := range lab.Derpers {
+				d.Stop()
+				name := c.cert
+				if name == "" {
+					name = d.Host
+				}
+				crt, key := lab.CA.Issue(t, "portal-"+d.Host, name)
+				d.Portal(t, crt, key)
+			}
+			e, _ := joined(t, lab, "esp")
+			t.Log(e.Proc.WaitLog(t, 0, `problem: .*(`+c.says+`)`, 40*time.Second))
+			mark := e.Proc.Mark()
+			time.Sleep(15 * time.Second)
+			if n := len(e.Proc.LinesMatching(mark, "problem: .+")); n > 5 {
+				t.Errorf("it says so %d times in 15 s:\n%s", n, e.Proc.OutputSince(mark))
+			}
+			for _, d := range lab.Derpers {
+				d.ClosePortal()
+				d.Start()
+			}
+			e.Proc.WaitLog(t, mark, "relay connected: home", 60*time.Second)
+		})
+	}
+}
+
+// Each allocation of the node in turn fails once, over plain connections and TLS; then all of them do for a while.
+func TestESPWithoutMemory(t *testing.T) {
+	lab := harness.New(t, harness.Options{ControlTLS: true})
+	lab.ServeDNS(t)
+	e := espNode(t, lab, "esp", "STATE=mem:")
+	// What others keep once is there after the first time.
+	before := harness.Pairs(e.Ask(t, "short 60 10", "^short: 60", time.Minute))
+	line := e.Ask(t, "short 60 300", "^short: 60", 2*time.Minute)
+	t.Log(line)
+	s := harness.Pairs(line)
+	if s["unsaid"] != "0" || harness.Int(t, s, "refused") < 10 || s["heap"] != before["heap"] || s["blocks"] != before["blocks"] {
+		t.Errorf("not said, or not all came back: %s, before %v", line, before)
+	}
+	connect := func() string {
+		e.Say(t, "init")
+		e.Ask(t, "connect", "connect: done", 10*time.Second)
+		return e.WaitRunning(t, 30*time.Second)
+	}
+	// Further on each time, until it is connected before that one comes.
+	reached, nth := 0, 61
+	for ; nth < 100000; nth += nth / 9 {
+		e.Say(t, "init")
+		e.Ask(t, fmt.Sprintf("fail %d", nth), "^fail:", 5*time.Second)
+		e.Ask(t, "connect", "connect: done", 10*time.Second)
+		e.WaitRunning(t, 60*time.Second)
+		mark := e.Proc.Mark()
+		e.Say(t, "left")
+		left := harness.Int(t, harness.Pairs(e.Proc.WaitLog(t, mark, "^left=", 5*time.Second)), "left")
+		e.Ask(t, "fail 0", "^fail:", 5*time.Second)
+		e.Ask(t, "deinit", "^deinit:", 10*time.Second)
+		if left > 0 {
+			break
+		}
+		reached++
+	}
+	t.Logf("connected in spite of one failed allocation in each of %d lives, the last of them before allocation %d", reached, nth)
+	ip := connect()
+	wakes := harness.Int(t, e.Status(t), "wakes")
+	e.Ask(t, "fail 1 all", "^fail:", 5*time.Second)
+	time.Sleep(20 * time.Second)
+	t.Log(e.Status(t))
+	if more := harness.Int(t, e.Status(t), "wakes") - wakes; more > 400 {
+		t.Errorf("%d wake-ups in 20 s without memory", more)
+	}
+	e.Ask(t, "fail 0", "^fail:", 5*time.Second)
+	e.Ask(t, "disconnect", "disconnect: done", 10*time.Second)
+	e.Ask(t, "connect", "connect: done", 10*time.Second)
+	if now := e.WaitRunning(t, 60*time.Second); now != ip {
+		t.Errorf("%s, was %s", now, ip)
+	}
+}
+
 // A long run of the example: pinged and sent datagrams to by an official node. ESP_SOAK_MINUTES says how long, and
 // tests/esp/heap_count, built into it, what its heap did.
 func TestESPSoak(t *testing.T) {
@@ -302,7 +568,7 @@ func TestESPSoak(t *testing.T) {
 	if err != nil {
 		t.Fatalf("ESP_SOAK_MINUTES: %v", err)
 	}
-	lab := harness.New(t, harness.Options{})
+	lab := harness.New(t, harness.Options{DERPCertPin: true})
 	official := lab.Host("ts").Tailscaled(t, harness.NodeOptions{AuthKey: lab.Headscale.AuthKey(t)})
 	official.WaitRunning(t, 30*time.Second)
 	e := lab.ESPHost(t, "esp32-device").StartESP(t, espProgram(t, "ML_ESP_PING_PONG"))

@@ -9,6 +9,9 @@
  */
 #include "heap.h"
 
+#include "freertos/FreeRTOS.h"
+#include "freertos/task.h"
+
 #include <pthread.h>
 #include <signal.h>
 #include <stdalign.h>
@@ -28,6 +31,8 @@ void *__wrap_calloc(size_t count, size_t len);
 void *__wrap_realloc(void *p, size_t len);
 void __wrap_free(void *p);
 char *__wrap_strdup(const char *text);
+StackType_t *__real_pxPortInitialiseStack(StackType_t *top, StackType_t *end, TaskFunction_t code, void *arg);
+StackType_t *__wrap_pxPortInitialiseStack(StackType_t *top, StackType_t *end, TaskFunction_t code, void *arg);
 size_t __wrap_heap_caps_get_free_size(uint32_t caps);
 size_t __wrap_heap_caps_get_minimum_free_size(uint32_t caps);
 size_t __wrap_heap_caps_get_largest_free_block(uint32_t caps);
@@ -40,6 +45,26 @@ struct head {
 
 static struct head all = {.next = &all, .prev = &all};
 static size_t used, peak, most, blocks;
+static int fail_in;
+static bool fail_all, making_task;
+
+/** With signals held off. */
+static bool may_allocate(void)
+{
+    if (fail_in == 0 || making_task || xTaskGetSchedulerState() != taskSCHEDULER_RUNNING) {
+        return true;
+    }
+    const char *task = pcTaskGetName(NULL);
+    if (strcmp(task, "microlink") != 0 && strcmp(task, "main") != 0) {
+        return true;
+    }
+    if (fail_in > 1) {
+        fail_in--;
+        return true;
+    }
+    fail_in = fail_all ? 1 : 0;
+    return false;
+}
 
 static void hold(sigset_t *old)
 {
@@ -57,7 +82,7 @@ void *__wrap_malloc(size_t len)
 {
     sigset_t old;
     hold(&old);
-    struct head *h = __real_malloc(len + HEAD);
+    struct head *h = may_allocate() ? __real_malloc(len + HEAD) : NULL;
     if (h != NULL) {
         *h = (struct head){&all, all.prev, len, MARKED};
         all.prev->next = h;
@@ -161,6 +186,29 @@ size_t __wrap_heap_caps_get_largest_free_block(uint32_t caps)
 {
     (void)caps;
     return HEAP_SIZE - used;
+}
+
+/* The host's threads: this target does not look whether there was memory for what a chip does not have. */
+StackType_t *__wrap_pxPortInitialiseStack(StackType_t *top, StackType_t *end, TaskFunction_t code, void *arg)
+{
+    making_task = true;
+    StackType_t *stack = __real_pxPortInitialiseStack(top, end, code, arg);
+    making_task = false;
+    return stack;
+}
+
+void heap_fail(int nth, bool all)
+{
+    sigset_t old;
+    hold(&old);
+    fail_in = nth;
+    fail_all = all;
+    let(&old);
+}
+
+int heap_fail_left(void)
+{
+    return fail_in;
 }
 
 void heap_mark(void)

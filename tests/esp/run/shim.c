@@ -17,6 +17,7 @@
 #include "freertos/semphr.h"
 #include "freertos/task.h"
 #include "lwip/dns.h"
+#include "lwip/sys.h"
 #include "lwip/tcpip.h"
 #include "lwip/udp.h"
 #include "nvs.h"
@@ -33,7 +34,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-atomic_int shim_allocs_left = -1, shim_fail_in, shim_blocks;
+atomic_int shim_allocs_left = -1, shim_fail_in, shim_blocks, shim_no_thread_sem, shim_not_random;
 
 /* ---- The heap: malloc() and the like of everything linked into the test, by the linker's --wrap. ---- */
 
@@ -434,9 +435,19 @@ esp_err_t esp_netif_set_ip_info(esp_netif_t *n, const esp_netif_ip_info_t *info)
     return ESP_OK;
 }
 
+sys_sem_t *sys_thread_sem_get(void)
+{
+    static _Thread_local bool made;
+    static sys_sem_t sem;
+    made = made || !atomic_load(&shim_no_thread_sem);
+    return made ? &sem : NULL;
+}
+
 void esp_fill_random(void *buf, size_t len)
 {
-    if (getrandom(buf, len, 0) != (ssize_t)len) {
+    if (atomic_load(&shim_not_random)) {
+        memset(buf, 7, len);
+    } else if (getrandom(buf, len, 0) != (ssize_t)len) {
         abort();
     }
 }

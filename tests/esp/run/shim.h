@@ -27,6 +27,10 @@ extern struct shim_nvs shim_nvs;
 extern atomic_int shim_allocs_left;
 /** Which of the next allocations fails, once; 0: none. */
 extern atomic_int shim_fail_in;
+/** A task that has no semaphore of lwIP yet gets none. */
+extern atomic_int shim_no_thread_sem;
+/** esp_fill_random() repeats itself. */
+extern atomic_int shim_not_random;
 /** Blocks allocated and not yet freed. */
 extern atomic_int shim_blocks;
 

@@ -8,11 +8,14 @@
 #include "nvs.h"
 #include "shim.h"
 
+#include <netinet/in.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -312,6 +315,173 @@ static void records_of_any_length_are_read_within_their_room(void **state)
     }
 }
 
+static void a_generator_that_repeats_itself_is_refused(void **state)
+{
+    (void)state;
+    microlink_config_t c = config();
+    atomic_store(&shim_not_random, 1);
+    assert_null(microlink_init(&c));
+    assert_non_null(strstr(microlink_get_init_error(), "no randomness"));
+    atomic_store(&shim_not_random, 0);
+    microlink_t *ml = microlink_init(&c);
+    assert_non_null(ml);
+    microlink_deinit(ml);
+    assert_int_equal(shim_nvs.open_count, 0);
+}
+
+/** A web server that answers every request alike. */
+static struct {
+    int fd;
+    atomic_int requests;
+    const char *answer;
+} portal;
+
+static void *serve(void *arg)
+{
+    (void)arg;
+    int fd;
+    while ((fd = accept(portal.fd, NULL, NULL)) >= 0) {
+        char request[2048];
+        if (recv(fd, request, sizeof request, 0) > 0) {
+            atomic_fetch_add(&portal.requests, 1);
+            (void)send(fd, portal.answer, strlen(portal.answer), MSG_NOSIGNAL);
+        }
+        close(fd);
+    }
+    return NULL;
+}
+
+static atomic_int said_not_control;
+
+static void on_portal_event(void *ctx, const microlink_event_t *ev)
+{
+    (void)ctx;
+    if (ev->type == MICROLINK_EVENT_PROBLEM && strstr(ev->text, "not as a control server") != NULL) {
+        assert_int_equal(ev->error, ESP_FAIL);
+        atomic_store(&said_not_control, 1);
+    }
+}
+
+static void a_captive_portal_in_place_of_control_is_said_and_asked_again_with_pauses(void **state)
+{
+    static const char *const answers[] = {
+        "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 43\r\n\r\n<!DOCTYPE html><html>Please log "
+        "in</html>\r\n\r\n",
+        "HTTP/1.1 302 Found\r\nLocation: http://portal.example/login\r\nContent-Length: 0\r\n\r\n"};
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        socklen_t len = sizeof a;
+        char url[40];
+        pthread_t t;
+        memset(&shim_nvs, 0, sizeof shim_nvs);
+        portal.fd = socket(AF_INET, SOCK_STREAM, 0);
+        portal.answer = answers[i];
+        atomic_store(&portal.requests, 0);
+        atomic_store(&said_not_control, 0);
+        assert_int_equal(bind(portal.fd, (struct sockaddr *)&a, len), 0);
+        assert_int_equal(listen(portal.fd, 8), 0);
+        assert_int_equal(getsockname(portal.fd, (struct sockaddr *)&a, &len), 0);
+        snprintf(url, sizeof url, "http://127.0.0.1:%u", ntohs(a.sin_port));
+        pthread_create(&t, NULL, serve, NULL);
+        microlink_config_t c = config();
+        c.control_url = url;
+        c.on_event = on_portal_event;
+        microlink_t *ml = microlink_init(&c);
+        assert_non_null(ml);
+        assert_int_equal(microlink_connect(ml), ESP_OK);
+        wait_for(&said_not_control);
+        usleep(3000000);
+        assert_in_range(atomic_load(&portal.requests), 2, 12); /* Again, and not without pause. */
+        assert_false(microlink_is_connected(ml));
+        microlink_deinit(ml);
+        shutdown(portal.fd, SHUT_RDWR);
+        pthread_join(t, NULL);
+        close(portal.fd);
+    }
+}
+
+static atomic_int store_failures;
+
+static void on_store_event(void *ctx, const microlink_event_t *ev)
+{
+    (void)ctx;
+    if (ev->type == MICROLINK_EVENT_STORE_FAILED) {
+        assert_non_null(strstr(ev->text, "NVS is full"));
+        atomic_fetch_add(&store_failures, 1);
+    }
+}
+
+static void a_full_nvs_is_told_and_not_written_to_without_end(void **state)
+{
+    (void)state;
+    memset(&shim_nvs, 0, sizeof shim_nvs);
+    microlink_config_t c = config();
+    c.on_event = on_store_event;
+    microlink_t *ml = microlink_init(&c);
+    assert_non_null(ml);
+    atomic_store(&store_failures, 0);
+    shim_nvs.write_error = ESP_ERR_NVS_NOT_ENOUGH_SPACE;
+    assert_int_equal(microlink_connect(ml), ESP_OK);
+    wait_for(&store_failures);
+    usleep(1000000);
+    assert_in_range(atomic_load(&store_failures), 1, 3); /* One for each record. */
+    microlink_deinit(ml);
+    memset(shim_nvs.entry, 0, sizeof shim_nvs.entry);
+    assert_null(microlink_init(&c)); /* Not even the schema's number can be written. */
+    assert_non_null(strstr(microlink_get_init_error(), "NVS is full"));
+    shim_nvs.write_error = ESP_OK;
+    assert_int_equal(shim_nvs.open_count, 0);
+}
+
+static void *ask_without_a_semaphore(void *arg)
+{
+    microlink_t *ml = arg;
+    assert_int_equal(microlink_rebind(ml), ESP_OK);
+    assert_int_equal(microlink_connect(ml), ESP_OK);
+    return NULL;
+}
+
+static void a_task_for_which_lwip_has_no_memory_leaves_the_work_to_the_nodes(void **state)
+{
+    (void)state;
+    memset(&shim_nvs, 0, sizeof shim_nvs);
+    microlink_config_t c = config();
+    c.on_event = count_problem;
+    atomic_store(&problems, 0);
+    microlink_t *ml = microlink_init(&c);
+    assert_non_null(ml);
+    usleep(50000); /* The node's task has its own. */
+    atomic_store(&shim_no_thread_sem, 1);
+    pthread_t t;
+    pthread_create(&t, NULL, ask_without_a_semaphore, ml);
+    pthread_join(t, NULL);
+    wait_for(&problems);
+    atomic_store(&shim_no_thread_sem, 0);
+    microlink_deinit(ml);
+}
+
+static void an_access_point_that_comes_and_goes_costs_a_look_each_time(void **state)
+{
+    (void)state;
+    microlink_config_t c = config();
+    c.on_event = count_problem;
+    atomic_store(&problems, 0);
+    microlink_t *ml = microlink_init(&c);
+    assert_non_null(ml);
+    assert_int_equal(microlink_connect(ml), ESP_OK);
+    uint32_t before = microlink_esp_get_wake_count();
+    for (int i = 0; i < 200; i++) {
+        shim_ip_event();
+        usleep(5000);
+    }
+    wait_for(&problems);
+    assert_in_range(microlink_esp_get_wake_count() - before, 1, 600);
+    assert_int_equal(microlink_disconnect(ml), ESP_OK);
+    microlink_deinit(ml);
+    assert_int_equal(shim_nvs.open_count, 0);
+}
+
 static void a_factory_reset_of_an_idle_node_erases_the_namespace(void **state)
 {
     (void)state;
@@ -343,6 +513,11 @@ int main(void)
         cmocka_unit_test(a_corrupt_identity_is_set_aside_and_a_later_schema_is_refused),
         cmocka_unit_test(an_identity_that_cannot_be_read_now_is_not_replaced_by_another),
         cmocka_unit_test(records_of_any_length_are_read_within_their_room),
+        cmocka_unit_test(a_generator_that_repeats_itself_is_refused),
+        cmocka_unit_test(a_captive_portal_in_place_of_control_is_said_and_asked_again_with_pauses),
+        cmocka_unit_test(a_full_nvs_is_told_and_not_written_to_without_end),
+        cmocka_unit_test(a_task_for_which_lwip_has_no_memory_leaves_the_work_to_the_nodes),
+        cmocka_unit_test(an_access_point_that_comes_and_goes_costs_a_look_each_time),
         cmocka_unit_test(a_factory_reset_of_an_idle_node_erases_the_namespace),
     };
     shim_start();

@@ -7,7 +7,9 @@ package harness
 import (
 	"encoding/json"
 	"fmt"
+	"log"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -31,6 +33,7 @@ type Derper struct {
 	lab    *Lab
 	proc   *Proc
 	args   []string
+	portal *http.Server
 }
 
 func (lab *Lab) startDerper(n int) *Derper {
@@ -69,6 +72,23 @@ func (d *Derper) Start() {
 
 // Stop kills the relay.
 func (d *Derper) Stop() { d.proc.Kill() }
+
+// Portal puts another web server in the place of the stopped relay, as a captive portal does: it answers everything with a page.
+func (d *Derper) Portal(tb testing.TB, crt, key string) {
+	tb.Helper()
+	l, err := d.lab.wan.listen(net.JoinHostPort(d.IP, fmt.Sprint(d.Port)))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	d.portal = &http.Server{ErrorLog: log.New(discard{}, "", 0), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintln(w, "<!DOCTYPE html><html><body>Please log in to this network</body></html>")
+	})}
+	go d.portal.ServeTLS(l, crt, key)
+	tb.Cleanup(d.ClosePortal)
+}
+
+// ClosePortal ends what Portal began.
+func (d *Derper) ClosePortal() { d.portal.Close() }
 
 // Log returns what the relay has written.
 func (d *Derper) Log() string { return d.proc.Output() }

@@ -5,7 +5,6 @@
  * SPDX-License-Identifier: MIT
  */
 #include "esp_attr.h"
-#include "esp_sleep.h"
 #include "freertos/FreeRTOS.h"
 #include "freertos/task.h"
 #include "microlink.h"
@@ -13,6 +12,11 @@
 #include "sdkconfig.h"
 
 #include <stdio.h>
+#if CONFIG_IDF_TARGET_LINUX
+#include <stdlib.h>
+#else
+#include "esp_sleep.h"
+#endif
 
 #define PUBLISH_WITHIN_MS 30000 /* Wi-Fi, join, send, wait for the acknowledgement. */
 #define STEP_MS           50
@@ -63,5 +67,9 @@ void app_main(void)
         (void)publish(ml);
         microlink_deinit(ml);
     }
+#if CONFIG_IDF_TARGET_LINUX
+    exit(0); /* Who started it starts it again. */
+#else
     esp_deep_sleep((uint64_t)CONFIG_EXAMPLE_SLEEP_S * 1000000);
+#endif
 }

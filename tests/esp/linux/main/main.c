@@ -9,15 +9,20 @@
  *   status      one line of figures (surplus: what the stack of the task is larger than on a chip); "mark" begins its peak anew
  *   peers       how many there are
  *   blocks N    the blocks of the heap of at least N bytes, oldest first
+ *   fail N [all]    the N-th allocation of the node from now fails, or from it on all; 0: none
+ *   left        how many are still to come before it
+ *   short N S   N times init, connect, S ms, deinit, the allocation that fails being the first, the second, and so on
+ *   random 0|1  a generator that repeats itself, or the host's
+ *   clock S     what time it is, in seconds since 1970
+ *   nvs fill | nvs free     somebody else fills NVS, or frees what he took
  *
- * Settings come from the environment: CONTROL_URL, AUTH_KEY, NAME, CA_FILE, FLASH (a file that is the flash), STATE
+ * Settings come from the environment: CONTROL_URL, AUTH_KEY, NAME, CA_FILE, CLOCK (as the command, from the start), STATE
  * ("mem:" keeps nothing) and those of examples/idf_network/network_linux.c.
  * TCP and UDP port 7 are echo servers of lwIP's sockets, on every address.
  *
  * SPDX-License-Identifier: MIT
  */
 #include "esp_heap_caps.h"
-#include "esp_private/partition_linux.h"
 #include "freertos/FreeRTOS.h"
 #include "freertos/task.h"
 #include "heap.h"
@@ -25,12 +30,14 @@
 #include "microlink.h"
 #include "microlink_esp.h"
 #include "network.h"
+#include "nvs.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -38,6 +45,74 @@
 
 static microlink_t *ml;
 static microlink_config_t config;
+
+/* ---- What the host has, and a device may not (the linker's --wrap) ---- */
+
+static bool is_random = true;
+static int64_t clock_offset_s;
+
+void __real_esp_fill_random(void *buf, size_t len);
+void __wrap_esp_fill_random(void *buf, size_t len);
+int __real_gettimeofday(struct timeval *tv, void *zone);
+int __wrap_gettimeofday(struct timeval *tv, void *zone);
+time_t __real_time(time_t *out);
+time_t __wrap_time(time_t *out);
+
+void __wrap_esp_fill_random(void *buf, size_t len)
+{
+    if (is_random) {
+        __real_esp_fill_random(buf, len);
+    } else {
+        memset(buf, 0x55, len);
+    }
+}
+
+int __wrap_gettimeofday(struct timeval *tv, void *zone)
+{
+    int r = __real_gettimeofday(tv, zone);
+    tv->tv_sec += (time_t)clock_offset_s;
+    return r;
+}
+
+time_t __wrap_time(time_t *out)
+{
+    time_t t = __real_time(NULL) + (time_t)clock_offset_s;
+    if (out != NULL) {
+        *out = t;
+    }
+    return t;
+}
+
+static void set_clock(const char *seconds)
+{
+    clock_offset_s = strtoll(seconds, NULL, 10) - (int64_t)__real_time(NULL);
+}
+
+/** Takes all of NVS but what is there, in pieces that get smaller; or gives it back. */
+static void other_storage(bool fill)
+{
+    static uint8_t junk[1024];
+    nvs_handle_t h;
+    int taken = 0;
+    esp_err_t err = nvs_open("other", NVS_READWRITE, &h);
+    if (err == ESP_OK && !fill) {
+        err = nvs_erase_all(h);
+    }
+    for (size_t len = sizeof junk; err == ESP_OK && fill && len >= 1; len /= 2) {
+        for (esp_err_t more = ESP_OK; more == ESP_OK; taken += more == ESP_OK) {
+            char key[16];
+            snprintf(key, sizeof key, "k%d", taken);
+            more = nvs_set_blob(h, key, junk, len);
+        }
+    }
+    if (err == ESP_OK) {
+        err = nvs_commit(h);
+        nvs_close(h);
+    }
+    printf("nvs: %d taken (0x%x)\n", taken, (unsigned)err);
+}
+
+/* ---- The node ---- */
 
 static void on_event(void *ctx, const microlink_event_t *ev)
 {
@@ -122,6 +197,33 @@ static void life(int n)
     vTaskDelay(pdMS_TO_TICKS(4000)); /* The idle task frees stacks, lwIP what waited in TIME_WAIT (CONFIG_LWIP_TCP_MSL). */
     printf("lived: %d failed=%d furthest=%d heap_before=%zu heap=%zu blocks_before=%zu blocks=%zu\n", n, failed, worst, before,
            heap_used(), blocks, heap_blocks());
+}
+
+/** Every allocation in turn fails once; what was said is counted, and what did not come back. */
+static void run_short(int n, int ms)
+{
+    int refused = 0, unsaid = 0, connected = 0, reached = 0;
+    for (int i = 1; i <= n; i++) {
+        heap_fail(i, false);
+        init();
+        if (ml == NULL) {
+            refused++;
+            unsaid += microlink_get_init_error()[0] == 0;
+        } else {
+            microlink_connect(ml);
+            for (int t = 0; t < ms && (heap_fail_left() > 0 || !microlink_is_connected(ml)); t += 10) {
+                vTaskDelay(pdMS_TO_TICKS(10));
+            }
+            connected += microlink_is_connected(ml);
+        }
+        reached += heap_fail_left() == 0;
+        heap_fail(0, false);
+        microlink_deinit(ml);
+        ml = NULL;
+    }
+    vTaskDelay(pdMS_TO_TICKS(4000)); /* As in life(). */
+    printf("short: %d reached=%d refused=%d unsaid=%d connected=%d heap=%zu blocks=%zu\n", n, reached, refused, unsaid,
+           connected, heap_used(), heap_blocks());
 }
 
 static void tcp(const char *address, int port, size_t len)
@@ -243,6 +345,21 @@ static void obey(char *line)
     } else if (strcmp(word, "blocks") == 0) {
         heap_print((size_t)n);
         printf("blocks: end\n");
+    } else if (strcmp(word, "fail") == 0) {
+        heap_fail(n, b != NULL);
+        printf("fail: %d\n", n);
+    } else if (strcmp(word, "left") == 0) {
+        printf("left=%d\n", heap_fail_left());
+    } else if (strcmp(word, "short") == 0 && b != NULL) {
+        run_short(n, atoi(b));
+    } else if (strcmp(word, "random") == 0) {
+        is_random = n != 0;
+        printf("random: %d\n", n);
+    } else if (strcmp(word, "clock") == 0 && a != NULL) {
+        set_clock(a);
+        printf("clock: %lld\n", (long long)time(NULL));
+    } else if (strcmp(word, "nvs") == 0 && a != NULL) {
+        other_storage(strcmp(a, "fill") == 0);
     } else if (strcmp(word, "down") == 0) {
         network_linux_set(NULL, NULL, NULL);
     } else if (strcmp(word, "up") == 0 && a != NULL) {
@@ -291,18 +408,10 @@ static char *read_file(const char *path)
 
 void app_main(void)
 {
-    const char *flash = getenv("FLASH");
-    if (flash != NULL) {
-        esp_partition_file_mmap_ctrl_t *ctl = esp_partition_get_file_mmap_ctrl_input();
-        if (access(flash, R_OK) == 0) {
-            snprintf(ctl->flash_file_name, sizeof ctl->flash_file_name, "%s", flash);
-        }
+    if (getenv("CLOCK") != NULL) {
+        set_clock(getenv("CLOCK"));
     }
     network_start();
-    if (flash != NULL && access(flash, R_OK) != 0) {
-        /* The first start made a file of its own: keep it under the name that the next one asks for. */
-        (void)link(esp_partition_get_file_mmap_ctrl_act()->flash_file_name, flash);
-    }
     xTaskCreate(echo_tcp, "echo_tcp", 16384, NULL, 3, NULL);
     xTaskCreate(echo_udp, "echo_udp", 16384, NULL, 3, NULL);
     vTaskDelay(pdMS_TO_TICKS(100));
