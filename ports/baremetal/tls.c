@@ -30,7 +30,7 @@ struct ml_tls_conn {
     const uint8_t *pin;
     bool is_advisory, no_verify;
     mbedtls_x509_crt *roots; /* during the check of a chain: those it names, behind an empty one */
-    bool is_shrink_due;      /* the handshake needed a larger record buffer than what follows */
+    bool is_shrink_due;      /* a record needed a larger buffer than usual */
     size_t pending_write;
     ml_close_reason reason;
     char detail[80];
@@ -257,6 +257,7 @@ static bool grow(struct ml_tls_conn *c)
     }
     need = (need + 511) / 512 * 512;
     bool ok = resize(ssl, need < MBEDTLS_SSL_IN_BUFFER_LEN ? need : MBEDTLS_SSL_IN_BUFFER_LEN);
+    c->is_shrink_due |= ok; /* the next time that nothing is waiting in it */
     if (!ok) {
         c->reason = ML_CLOSE_NO_MEMORY;
         snprintf(c->detail, sizeof c->detail, "no memory for a TLS record of %u bytes", (unsigned)need);
