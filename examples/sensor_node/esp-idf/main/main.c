@@ -4,7 +4,6 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include "esp_attr.h"
 #include "freertos/FreeRTOS.h"
 #include "freertos/task.h"
 #include "microlink.h"
@@ -14,14 +13,18 @@
 #include <stdio.h>
 #if CONFIG_IDF_TARGET_LINUX
 #include <stdlib.h>
+#define KEPT /* Linux has no such memory. */
 #else
+#include "esp_attr.h"
 #include "esp_sleep.h"
+#define KEPT RTC_DATA_ATTR
 #endif
 
-#define PUBLISH_WITHIN_MS 30000 /* Wi-Fi, join, send, wait for the acknowledgement. */
+#define PUBLISH_WITHIN_MS 30000  /* Wi-Fi, join, send, wait for the acknowledgement. */
+#define LOGIN_WITHIN_MS   600000 /* Awake for a user who was told where to log the device in; the next start has another URL. */
 #define STEP_MS           50
 
-static RTC_DATA_ATTR unsigned reading_number; /* Survives deep sleep, not a power cut. */
+static KEPT unsigned reading_number; /* Survives deep sleep, not a power cut. */
 
 /** A stand-in for the sensor. */
 static int read_sensor(void)
@@ -34,7 +37,16 @@ static bool publish(microlink_t *ml)
 {
     char text[48];
     int n = snprintf(text, sizeof text, "reading %u: %d", reading_number, read_sensor());
-    for (unsigned ms = 0; ms < PUBLISH_WITHIN_MS; ms += STEP_MS) {
+    for (unsigned ms = 0, login_ms = 0; ms < PUBLISH_WITHIN_MS;) {
+        const char *url = microlink_get_login_url(ml);
+        if (url[0] && login_ms < LOGIN_WITHIN_MS) {
+            if (login_ms == 0) {
+                printf("To add this device to your tailnet, visit %s\n", url);
+            }
+            login_ms += STEP_MS;
+        } else {
+            ms += STEP_MS;
+        }
         uint32_t peer;
         uint8_t answer[64];
         size_t len = sizeof answer;
