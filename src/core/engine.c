@@ -495,6 +495,8 @@ static ml_err start_wg(struct ml_engine *ml, ml_time now)
                                       .spare_count = ml->wg_spare_count,
                                       .peer_count = ml->max_slots,
                                       .stage_count = ml->wg_stage_count,
+                                      /* A quarter of the room for one peer; 4 at least, more than that only where there is much. */
+                                      .stage_per_peer = (uint8_t)(ml->wg_stage_count / 4U < 4U ? 4U : ml->wg_stage_count / 4U),
                                       .tai_mark = memcmp(ml->clock_mark, no_mark, sizeof no_mark) != 0 ? ml->clock_mark : NULL,
                                       .unix_sec = ml->build_unix_time,
                                       .budget = &ml->curve};
