@@ -28,6 +28,8 @@ DOC = ROOT / "docs" / "footprint_board.md"
 PICTURE = ROOT / "docs" / "footprint_board.svg"
 RECORD = ROOT / "docs" / "footprint.json"
 KB = 1024
+# Of ours, and of no single module: texts, and what the optimiser made itself.
+SEVERAL = "texts of all modules"
 # What must hold (bytes).
 BUDGETS = {"node_ram": 100 * KB, "image_ram": 192 * KB, "own_flash": 160 * KB, "image_flash": 640 * KB, "netmap_ram": 8 * KB,
            "peer_rest": 200, "peer_live": 700}
@@ -84,34 +86,71 @@ def owner(path: str) -> str:
     return "C library"
 
 
+def module_of(source: str) -> str:
+    m = re.search(r"/src/(\w+)/", source)
+    if m:
+        return m.group(1)
+    return "port and board" if "/ports/" in source or "/examples/" in source else SEVERAL
+
+
+def modules_of_code(elf: pathlib.Path, parts: list[tuple[int, int]]) -> dict[str, int]:
+    """Bytes of code by the module its source lines are in, whatever it was inlined into; an instruction has 2 or 4 bytes."""
+    addresses = [a for start, size in parts for a in range(start, start + size, 2)]
+    out = subprocess.run(["riscv64-unknown-elf-addr2line", "-e", str(elf)], input="\n".join(map(hex, addresses)),
+                         capture_output=True, text=True, check=True).stdout.splitlines()
+    if len(out) != len(addresses):
+        sys.exit("footprint_board: addr2line did not answer for every address")
+    found: dict[str, int] = {}
+    for source in out:
+        found[module_of(source)] = found.get(module_of(source), 0) + 2
+    return found
+
+
+def modules_of_constants(elf: pathlib.Path) -> dict[int, str]:
+    """The module of every array by its address; texts have no name."""
+    found: dict[int, str] = {}
+    for line in run("riscv64-unknown-elf-nm", "-l", str(elf)).splitlines():
+        symbol, _, source = line.partition("\t")
+        if source:
+            found[int(symbol.split()[0], 16)] = module_of(source)
+    return found
+
+
 def flash_by_owner(build: pathlib.Path) -> tuple[dict[str, dict[str, int]], dict[str, dict[str, int]]]:
-    """Linked bytes by module from the linker's map: code and constants in flash, and static RAM; then RAM by owner."""
+    """Linked bytes by module from the linker's map: code and constants in flash, and static RAM; then RAM by owner. What
+    link-time optimisation made is one object; there the debug information says the module."""
     flash: dict[str, dict[str, int]] = {}
     ram: dict[str, dict[str, int]] = {}
+    joint: list[tuple[int, int]] = []
+    constants = modules_of_constants(build / "node.elf")
+
+    def add(who: str, kind: str, size: int) -> None:
+        flash.setdefault(who, {"code": 0, "constants": 0})[kind] += size
+
     text = (build / "node.map").read_text().split("Linker script and memory map")[1]
     text = re.sub(r"\n +(0x[0-9a-f]+ +0x)", r" \1", text)
     for m in re.finditer(r"^ (\.[\w.$-]+) +0x([0-9a-f]+) +0x([0-9a-f]+) (\S+)$", text, re.M):
         section, address, size, path = m.group(1), int(m.group(2), 16), int(m.group(3), 16), m.group(4)
         if address == 0 or size == 0:
             continue
+        optimised = path.endswith(".ltrans.o")
         if 0x20000000 <= address < 0x20400000:
-            kind = "code" if section.startswith(".text") else "constants"
-            flash.setdefault(owner(path), {"code": 0, "constants": 0})[kind] += size
+            if optimised and section.startswith(".text"):
+                joint.append((address, size))
+            else:
+                add(constants.get(address, SEVERAL) if optimised else owner(path), "code" if section.startswith((".text", ".init")) else "constants", size)
         elif 0x80000000 <= address < 0x88000000:
-            ram.setdefault(owner(path), {"bytes": 0})["bytes"] += size
+            who = "port and board" if optimised else owner(path) # the engine has no static data
+            ram.setdefault(who, {"bytes": 0})["bytes"] += size
+    for who, size in modules_of_code(build / "node.elf", joint).items():
+        add(who, "code", size)
     return dict(sorted(flash.items())), dict(sorted(ram.items()))
 
 
 def deepest_frames(build: pathlib.Path, top: int = 20) -> dict[str, dict[str, int]]:
     """-fstack-usage: the functions with the largest frames that were linked."""
     linked = set(re.findall(r"\.text\.(\w+)", (build / "node.map").read_text().split("Linker script and memory map")[1]))
-    frames: dict[str, int] = {}
-    for su in build.rglob("*.su"):
-        for line in su.read_text().splitlines():
-            where, size, _ = line.split("\t")
-            name = where.split(":")[-1]
-            if name in linked:
-                frames[name] = max(frames.get(name, 0), int(size))
+    frames = {n: size for n, size in stack_depth.frames_by_su(build, "node").items() if n in linked}
     return {f"`{k}`": {"bytes": v} for k, v in sorted(frames.items(), key=lambda kv: (-kv[1], kv[0]))[:top]}
 
 
@@ -248,7 +287,8 @@ def main() -> int:
            "## Engine memory by tenant", "", *table({k: {"bytes": v} for k, v in f["tenant"].items()}),
            "## Static memory by owner", "", "`port and board` has the engine's memory, the arena of TLS and lwIP, and the stack.", "",
            *table(ram),
-           "## Flash by module", "", "As linked.", "",
+           "## Flash by module", "", "As linked, the modules of the engine optimised together: code counts for the module whose source it is, also "
+           "where it", "was inlined into another.", "",
            *table({k: {**v, "sum": sum(v.values())} for k, v in flash.items()}),
            "## Instructions", "", "Counted by QEMU's `-icount`, one engine's side, copies to and from its queues included.", "",
            *table(counts),

@@ -4,9 +4,10 @@
 Usage: stack_depth.py IMAGE.elf BUILD_DIR [--from FUNCTION] [--objdump PROGRAM]
 
 Calls are read from the disassembly of the linked image, so that exactly what is linked counts, the C library included. Frames
-are those of -fstack-usage (*.su below BUILD_DIR), else read from the prologue. A call by pointer goes to the functions that
-INDIRECT names for its caller; a caller that is not in it is listed as unknown, and counts as calling nothing. Functions that
-call each other in a circle count once each. Prints the depth and the deepest path, a function a line.
+are those of -fstack-usage (*.su below BUILD_DIR, of link-time optimisation before others), else read from the prologue. A call
+by pointer goes to the functions that INDIRECT names for its caller; a caller that is not in it is listed as unknown, and counts
+as calling nothing. Functions that call each other in a circle count once each. Prints the depth and the deepest path, a function
+a line.
 
 SPDX-License-Identifier: MIT
 """
@@ -22,9 +23,10 @@ sys.setrecursionlimit(10000)
 INDIRECT: list[tuple[str, str]] = [
     # The engine: the sink of its parser, what a rule's text is added to, changes of an index, random bytes
     (r"hand_out.*|ml_map_parse_.*|ml_map_rule_emit|leave", r"on_delta"),
+    (r"on_delta|read_tables|core_cache_.*", r"core_apply"),
     (r"add_addresses", r"add_.*"),
     (r"index_all", r"index_put|index_add|index_remove|index_.*"),
-    (r"ml_random_.*|ml_x25519_keygen|ml_stun_query_start|ml_path_ping_queue|ml_disco_seal|ml_derp_.*|ml_wg_checker_reply|rng",
+    (r"ml_random_.*|ml_x25519_keygen|send_login|ml_stun_query_start|ml_path_ping_queue|ml_disco_seal|ml_derp_.*|ml_wg_checker_reply|rng",
      r"fill_random"),
     (r"ml_log_text|on_delta|ml_port_flush", r"log_line|on_log"),
     # The port: what the flash store and the network are given
@@ -81,16 +83,18 @@ def run(*cmd: str) -> str:
 
 
 def frames_by_su(build: pathlib.Path, image: str) -> dict[str, int]:
-    frames: dict[str, int] = {}
-    images = {p.stem for p in build.glob("*.elf")}
+    compiled: dict[str, int] = {}
+    linked: dict[str, int] = {} # by link-time optimisation, IMAGE.elf.ltrans0.ltrans.su: what the image has of these functions
+    others = {p.stem for p in build.glob("*.elf")} - {image}
     for su in build.rglob("*.su"):
-        if any(part.removesuffix(".dir") in images - {image} for part in su.parts):
+        if any(part.removesuffix(".dir") in others for part in su.parts) or su.name.split(".")[0] in others:
             continue # of another image
+        frames = linked if su.name.endswith(".ltrans.su") else compiled
         for line in su.read_text().splitlines():
             where, size, _ = line.split("\t")
             name = where.split(":")[-1]
             frames[name] = max(frames.get(name, 0), int(size))
-    return frames
+    return {**compiled, **linked}
 
 
 SAVED = {**{str(n): 16 for n in range(4)}, **{str(n): 32 for n in range(4, 8)}, **{str(n): 48 for n in range(8, 12)}, "12": 64}
@@ -128,6 +132,11 @@ def graph(elf: pathlib.Path, objdump: str) -> tuple[dict[str, set[str]], dict[st
     return calls, frames, by_pointer
 
 
+def plain(name: str) -> str:
+    """A function's name without what the optimiser adds to it."""
+    return re.sub(r"(\.(constprop|isra|part|lto_priv|cold)(\.\d+)?)+$", "", name)
+
+
 def depth(elf: pathlib.Path, build: pathlib.Path, start: str, objdump: str) -> tuple[list[tuple[str, int]], list[str]]:
     """The deepest path, each function with its frame, and callers by pointer nothing is known of."""
     calls, frames, by_pointer = graph(elf, objdump)
@@ -135,7 +144,7 @@ def depth(elf: pathlib.Path, build: pathlib.Path, start: str, objdump: str) -> t
     frames.update({n: b for n, b in su.items() if n in calls})
     unknown = []
     for caller in sorted(by_pointer):
-        targets = [t for who, what in INDIRECT if re.fullmatch(who, caller) for t in calls if re.fullmatch(what, t)]
+        targets = [t for who, what in INDIRECT if re.fullmatch(who, plain(caller)) for t in calls if re.fullmatch(what, plain(t))]
         if targets:
             calls[caller] |= set(targets) - {caller}
         else:

@@ -10,7 +10,8 @@ cache=$PWD/.cache
 lwip=$(sh cmake/fetch_lwip.sh "$cache/lwip")
 mapfile -t fetched < <(sh ports/baremetal/fetch_sources.sh "$cache/board")
 cmake -G Ninja -S ports/baremetal -B "$build" -DCMAKE_TOOLCHAIN_FILE="$PWD/ports/baremetal/cortex_m4.cmake" \
-    -DLWIP_DIR="$lwip" -DMBEDTLS_DIR="${fetched[0]}" -DSODIUM_DIR="${fetched[1]}" >/dev/null
+    -DLWIP_DIR="$lwip" -DMBEDTLS_DIR="${fetched[0]}" -DSODIUM_DIR="${fetched[1]}" \
+    -DML_BOARD_LTO=OFF >/dev/null
 targets=(portable)
 for folder in src/*/; do
     if compgen -G "$folder*.c" >/dev/null; then

@@ -165,7 +165,9 @@ void ml_map_dst_end(struct ml_map_rule *r)
     }
 }
 
-void ml_map_rule_emit(struct ml_map_parse *p, void (*emit)(struct ml_map_parse *p, const struct ml_delta *d))
+/* Never inlined: its caller also hands out peers, which takes the deepest stack there is, without half a kilobyte of rule. */
+__attribute__((noinline)) void ml_map_rule_emit(struct ml_map_parse *p,
+                                                void (*emit)(struct ml_map_parse *p, const struct ml_delta *d))
 {
     const struct ml_map_rule *r = &p->u.rule;
     if (r->is_spoilt) {
