@@ -18,3 +18,8 @@ target_compile_definitions(${COMPONENT_LIB} PRIVATE ML_HOST_HEADER="esp_host.h" 
   ML_CFG_WG_WINDOW=256 ML_CFG_WG_WINDOW_PREVIOUS=128)
 # Symbols of the core are the component's own matter, also where another component brings a WireGuard or a JSON reader.
 target_compile_options(${COMPONENT_LIB} PRIVATE -std=gnu11)
+# For size, as our examples ask: prologues by calls of libgcc (CONFIG_COMPILER_SAVE_RESTORE_LIBCALLS would do it for all
+# components; 16 KB less of ours), and the tuning for size (1 KB, and not slower). Both are gcc's for RISC-V.
+if(CONFIG_IDF_TARGET_ARCH_RISCV AND CONFIG_COMPILER_OPTIMIZATION_SIZE AND CMAKE_C_COMPILER_ID STREQUAL "GNU")
+  target_compile_options(${COMPONENT_LIB} PRIVATE -msave-restore -mtune=size)
+endif()

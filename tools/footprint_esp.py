@@ -1,0 +1,222 @@
+#!/usr/bin/env python3
+"""Code and constants of the ESP-IDF component for an ESP32-C3, without ESP-IDF. Ends with one line of bytes:
+
+    own_flash=N example_flash=N
+
+Usage: footprint_esp.py [--check] [--idf-commands compile_commands.json] [--symbols N] [-- FLAG...]
+
+Compiles what ports/esp-idf/component.cmake names with riscv64-unknown-elf-gcc and the flags that ESP-IDF 5.3 gives a component
+with the sdkconfig.defaults of our examples, against the declarations of tests/esp, and links it alone: as a device's image is
+linked, unused functions are removed, equal texts are one, and calls are relaxed. What others provide counts as nothing.
+own_flash is with every function of the public headers in use, example_flash with what examples/ping_pong uses.
+
+With --idf-commands the flags and headers are those of a real ESP-IDF project of this tree that was configured for esp32c3
+(build/compile_commands.json). Further flags are added to each command, to try them. With --check nothing but the budget matters:
+own_flash above it fails.
+
+SPDX-License-Identifier: MIT
+"""
+import argparse
+import concurrent.futures
+import json
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+OUT = ROOT / "build-esp-size"
+BUDGET = 160 * 1024
+PREFIX = "riscv64-unknown-elf-"
+CFLAGS = ("-march=rv32imc_zicsr_zifencei -mabi=ilp32 --specs=picolibc.specs -ffunction-sections -fdata-sections -nostartfiles "
+          "-freorder-blocks -fstrict-volatile-bitfields -fno-jump-tables -fno-tree-switch-conversion -Wall -Wextra -Werror "
+          "-Wno-unused-parameter -Wno-sign-compare -Wno-old-style-declaration -DESP_PLATFORM -D_GNU_SOURCE -D_POSIX_TIMERS=1 -D_POSIX_MONOTONIC_CLOCK=1").split()
+# Where the C3 has the functions that are in its ROM; all other foreign functions are taken to be within reach of a short call.
+ROM = "mem|str|abs$|labs$|div$|qsort$|bsearch$|__(u?div|u?mod|ashl|ashr|lshr|mul|clz|ctz|popcount|bswap)"
+# Flash of the C3: code at 0x42000000, constants at 0x3c000000.
+SCRIPT = """
+SECTIONS {
+  .text 0x42000020 : { *(.text .text.*) }
+  .rodata 0x3c000020 : { *(.rodata .rodata.* .srodata .srodata.*) }
+  .data 0x3fc80000 : { *(.data .data.* .sdata .sdata.*) }
+  .bss : { *(.bss .bss.* .sbss .sbss.* COMMON) }
+  /DISCARD/ : { *(.eh_frame .comment .debug* .riscv.attributes) }
+}
+"""
+
+
+def run(*cmd: str, **more) -> str:
+    done = subprocess.run(cmd, capture_output=True, text=True, **more)
+    if done.returncode != 0:
+        sys.exit(f"footprint_esp: {' '.join(cmd[:1])} failed\n{done.stdout[-4000:]}{done.stderr[-4000:]}")
+    return done.stdout
+
+
+def component() -> tuple[list[pathlib.Path], list[str]]:
+    """Sources and flags by ports/esp-idf/component.cmake, which cmake itself reads; sdkconfig.defaults says the rest."""
+    probe = OUT / "probe.cmake"
+    defaults = "\n".join(f"set({n} {v})" for n, v in re.findall(r"^(CONFIG_\w+)=(.*)$", DEFAULTS, re.M))
+    probe.write_text(f"""
+macro(idf_component_register)
+  cmake_parse_arguments(R "" "" "SRCS;INCLUDE_DIRS;PRIV_INCLUDE_DIRS;REQUIRES;PRIV_REQUIRES" ${{ARGN}})
+endmacro()
+function(idf_component_optional_requires)
+endfunction()
+function(target_compile_definitions lib)
+  list(REMOVE_AT ARGV 0 1)
+  set_property(GLOBAL APPEND PROPERTY defs ${{ARGV}})
+endfunction()
+function(target_compile_options lib)
+  list(REMOVE_AT ARGV 0 1)
+  set_property(GLOBAL APPEND PROPERTY opts ${{ARGV}})
+endfunction()
+set(COMPONENT_LIB none)
+set(CMAKE_C_COMPILER_ID GNU)
+set(CONFIG_IDF_TARGET_ARCH_RISCV y)
+{defaults}
+include({ROOT}/ports/esp-idf/component.cmake)
+get_property(defs GLOBAL PROPERTY defs)
+get_property(opts GLOBAL PROPERTY opts)
+foreach(f ${{R_SRCS}})
+  message("src\\t${{f}}")
+endforeach()
+foreach(d ${{R_INCLUDE_DIRS}} ${{R_PRIV_INCLUDE_DIRS}})
+  message("flag\\t-I${{d}}")
+endforeach()
+foreach(d ${{defs}})
+  message("flag\\t-D${{d}}")
+endforeach()
+foreach(o ${{opts}})
+  message("flag\\t${{o}}")
+endforeach()
+""")
+    done = subprocess.run(["cmake", "-P", str(probe)], capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"footprint_esp: component.cmake cannot be read\n{done.stderr}")
+    lines = [line.split("\t", 1) for line in done.stderr.splitlines() if "\t" in line]
+    sources = [pathlib.Path(os.path.normpath(v)) for k, v in lines if k == "src"]
+    return sources, [v for k, v in lines if k == "flag"]
+
+
+def sodium() -> str:
+    found = sorted(ROOT.glob(".cache/board/libsodium-*/src/libsodium/include"))
+    host = pathlib.Path("/usr/include/sodium.h")
+    if not found and not host.exists():
+        sys.exit("footprint_esp: no headers of libsodium (tools/setup.sh)")
+    # The host's header declares the same functions; in a folder of its own, so that nothing else of the host is seen.
+    if host.exists():
+        folder = OUT / "sodium"
+        folder.mkdir(exist_ok=True)
+        for name in ("sodium.h", "sodium"):
+            link = folder / name
+            if not link.is_symlink():
+                link.symlink_to(host.parent / name)
+        return str(folder)
+    return str(found[0])
+
+
+def commands(a: argparse.Namespace) -> list[tuple[list[str], pathlib.Path, pathlib.Path]]:
+    """A command, its folder and its object for each source."""
+    found = []
+    if a.idf_commands:
+        for c in json.loads(a.idf_commands.read_text()):
+            source = pathlib.Path(c["file"])
+            if source.is_relative_to(ROOT) and source.parts[len(ROOT.parts)] in ("src", "ports"):
+                words = shlex.split(c["command"])
+                at = words.index("-o")
+                del words[at:at + 2]
+                found.append((words, pathlib.Path(c["directory"]), source))
+    else:
+        sources, flags = component()
+        if "CONFIG_COMPILER_OPTIMIZATION_SIZE=y" not in DEFAULTS:
+            sys.exit("footprint_esp: the examples' sdkconfig.defaults do not ask for size")
+        for source in sources:
+            words = [PREFIX + "gcc", *CFLAGS, "-Os", f"-I{ROOT}/tests/esp/idf", f"-I{ROOT}/tests/esp/size", f"-isystem{sodium()}", *flags]
+            found.append((words + ["-c", str(source)], OUT, source))
+    result = []
+    for words, folder, source in found:
+        obj = OUT / (str(source.relative_to(ROOT)).replace("/", "_") + ".o")
+        result.append((words + a.flag + ["-o", str(obj)], folder, obj))
+    return result
+
+
+DEFAULTS = (ROOT / "examples/ping_pong/esp-idf/sdkconfig.defaults").read_text()
+
+
+def public_functions() -> list[str]:
+    names: set[str] = set()
+    for header in [ROOT / "include/microlink.h", *(ROOT / "ports/esp-idf/include").glob("*.h")]:
+        text = re.sub(r"/\*.*?\*/", "", header.read_text(), flags=re.S)
+        names |= set(re.findall(r"\b(microlink_\w+)\(", text))
+    return sorted(names)
+
+
+def symbols(obj: pathlib.Path, *options: str) -> list[list[str]]:
+    return [line.split() for line in run(PREFIX + "nm", *options, str(obj)).splitlines() if line.strip() and not line.endswith(":")]
+
+
+def link(objects: list[pathlib.Path], roots: list[str], name: str) -> dict[str, dict[str, int]]:
+    """Bytes in flash by folder, as linked."""
+    script, elf, mapfile = OUT / f"{name}.ld", OUT / f"{name}.elf", OUT / f"{name}.map"
+    defined: set[str] = set()
+    missing: set[str] = set()
+    for obj in objects:
+        for words in symbols(obj):
+            (missing if words[0] in "Uw" else defined).add(words[-1])
+    missing -= defined
+    # What -msave-restore calls is linked from libgcc, and counted.
+    missing = {s for s in missing if not s.startswith("__riscv_")}
+    script.write_text(SCRIPT + "".join(f"{s} = {'0x40000400' if re.match(ROM, s) else '0x42040000'};\n" for s in sorted(missing)))
+    run(PREFIX + "gcc", "-march=rv32imc", "-mabi=ilp32", "-nostdlib", "-nostartfiles", "-Wl,--gc-sections", f"-Wl,-T,{script}",
+        *(f"-Wl,-u,{r}" for r in roots), "-Wl,-e,0", f"-Wl,-Map,{mapfile}", *map(str, objects), "-lgcc", "-o", str(elf))
+    rows: dict[str, dict[str, int]] = {}
+    text = mapfile.read_text().split("Linker script and memory map")[1]
+    text = re.sub(r"\n +(0x[0-9a-f]+ +0x)", r" \1", text)
+    for m in re.finditer(r"^ \.([a-z]+)\S* +0x([0-9a-f]+) +0x([0-9a-f]+) (\S+)$", text, re.M):
+        kind, address, size = m.group(1), int(m.group(2), 16), int(m.group(3), 16)
+        if not address or not size or kind in ("bss", "sbss"):
+            continue
+        found = re.match(r"(src_\w+?|ports_common|ports_esp-idf)_", pathlib.Path(m.group(4)).name)
+        owner = found.group(1).removeprefix("src_").replace("_", "/") if found else "libgcc"
+        row = rows.setdefault(owner, {"code": 0, "constants": 0})
+        row["code" if kind == "text" else "constants"] += size
+    return dict(sorted(rows.items()))
+
+
+def main() -> int:
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--check", action="store_true")
+    p.add_argument("--idf-commands", type=pathlib.Path)
+    p.add_argument("--symbols", type=int, default=0, help="print the N largest functions and constants")
+    p.add_argument("flag", nargs="*", default=[])
+    a = p.parse_args()
+    OUT.mkdir(exist_ok=True)
+    jobs = commands(a)
+    if not jobs:
+        sys.exit("footprint_esp: no source of this tree among the commands")
+    with concurrent.futures.ThreadPoolExecutor(int(os.environ.get("JOBS", os.cpu_count() or 2))) as pool:
+        list(pool.map(lambda j: run(*j[0], cwd=j[1]), jobs))
+    objects = [j[2] for j in jobs]
+    every = link(objects, public_functions(), "all")
+    app = (ROOT / "examples/ping_pong/esp-idf/main/main.c").read_text()
+    example = link(objects, [f for f in public_functions() if re.search(rf"\b{f}\b", app)], "example")
+    for owner, row in every.items():
+        used = example.get(owner, {"code": 0, "constants": 0})
+        print(f"{owner:16} {row['code']:8,} code {row['constants']:8,} constants; used by ping_pong {sum(used.values()):8,}")
+    if a.symbols:
+        for words in symbols(OUT / "all.elf", "-S", "--size-sort", "-r"):
+            if len(words) == 4 and words[2] in "tTrRdD" and a.symbols > 0:
+                print(f"{int(words[1], 16):6} {words[3]}")
+                a.symbols -= 1
+    own = {n: sum(sum(r.values()) for r in t.values()) for n, t in (("own_flash", every), ("example_flash", example))}
+    over = own["own_flash"] > BUDGET
+    if over:
+        print(f"footprint_esp: own_flash: {own['own_flash']:,} is over the budget of {BUDGET:,}")
+    print(" ".join(f"{n}={v}" for n, v in own.items()))
+    return 1 if over and a.check else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
