@@ -39,11 +39,6 @@
 #define FLUSH_ROUNDS 64
 
 struct ml_port {
-    struct ml_loop loop;
-    struct ml_udp udp;
-    struct ml_netmon netmon;
-    struct ml_resolver resolver;
-    struct ml_streams streams;
     struct ml_storage nvs;
     struct ml_tls *tls;
     ml_engine *engine;
@@ -52,12 +47,17 @@ struct ml_port {
     ml_port_storage storage;
     ml_log_fn log;
     void *log_ctx;
-    ml_time clock_at;          /**< When the wall clock is due again. */
-    ml_time clock_wait;        /**< How long it was waited for last, while it is not set. */
-    ml_time retry_at;          /**< Sockets were lost; ML_NEVER otherwise. */
-    bool is_behind;            /**< The last drain ended with work left: no waiting before the next. */
-    bool flushing;             /**< Callbacks of the sink may send; they must not start a second drain. */
-    bool waking;               /**< ml_wake_open() succeeded. */
+    ml_time clock_at;   /**< When the wall clock is due again. */
+    ml_time clock_wait; /**< How long it was waited for last, while it is not set. */
+    ml_time retry_at;   /**< Sockets were lost; ML_NEVER otherwise. */
+    bool is_behind;     /**< The last drain ended with work left: no waiting before the next. */
+    bool flushing;      /**< Callbacks of the sink may send; they must not start a second drain. */
+    bool waking;        /**< ml_wake_open() succeeded. */
+    struct ml_loop loop;
+    struct ml_netmon netmon;
+    struct ml_resolver resolver;
+    struct ml_streams streams;
+    struct ml_udp udp;
     uint8_t packet[ML_UDP_RX]; /**< A datagram or a packet of lwIP; never both at a time. */
 };
 

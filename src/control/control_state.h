@@ -197,14 +197,10 @@ struct ml_control {
     bool is_stop_due, is_expiry_due, is_extended; /* asked for by a netmap: done when no call is inside a parser any more */
     uint16_t capver;
     uint8_t up_slot;
-    struct ml_control_url url;
-    char hostname[64];
-    char os[16];
     ml_private_key machine_key, node_key, candidate_key;
     ml_node_key node_pub, candidate_pub; /* theirs */
     struct ml_curve_budget *budget;
     ml_machine_key server_key;
-    char auth_key[ML_CONTROL_AUTH_CAP];
 
     ml_time call_now;        /* of the call that feeds the map parser */
     int64_t self_key_expiry; /* Unix seconds, of the last self node; 0 = never */
@@ -218,39 +214,45 @@ struct ml_control {
     ml_time link_retry_at, race_at, dial_deadline, last_dial_at;
     uint32_t link_failures;
     struct ml_control_stream streams[SLOT_COUNT];
-    union {
-        struct ml_control_key_fetch key;
-        struct ml_control_dial dial[2];
-        struct ml_control_session session;
-    } u;
 
     struct ml_control_request req[REQ_COUNT];
     uint32_t map_message_max;
     uint32_t unsent; /* stream whose request still needs `body`, ts_lb and path; 0 = none */
     size_t body_len;
-    uint8_t body[ML_CONTROL_BODY_MAX];
-    char ts_lb[2][ML_KEY_TEXT_CAP];
-    char quote[ML_CONTROL_QUOTE_CAP]; /* body of an answer that is not 200 */
     size_t quote_len;
 
-    struct ml_control_register reg;
     struct ml_control_poll poll;
     struct ml_control_lite lite;
-    struct ml_control_published pub;
 
     /* One server request at a time is answered (section 11). */
-    char reply_url[ML_CONTROL_URL_CAP];
-    struct ml_control_url ping_url;
     ml_time ping_deadline;
     uint16_t ping_tx_len, ping_tx_pos;
-    uint8_t ping_tx[ML_CONTROL_URL_CAP + ML_CONTROL_HOST_CAP + 64];
 
     uint32_t events; /* bit per ml_control_event_type */
     enum ml_control_problem problem;
-    char problem_text[ML_TEXT_CAP];
 
     const struct ml_delta_sink *out; /* the integrator's, during a call */
     struct ml_control_stats stats;
+
+    /* What is large comes last (see struct ml_engine). */
+    struct ml_control_url url;
+    char hostname[64];
+    char os[16];
+    char auth_key[ML_CONTROL_AUTH_CAP];
+    struct ml_control_published pub;
+    struct ml_control_register reg;
+    char reply_url[ML_CONTROL_URL_CAP];
+    struct ml_control_url ping_url;
+    uint8_t ping_tx[ML_CONTROL_URL_CAP + ML_CONTROL_HOST_CAP + 64];
+    uint8_t body[ML_CONTROL_BODY_MAX];
+    char ts_lb[2][ML_KEY_TEXT_CAP];
+    char quote[ML_CONTROL_QUOTE_CAP]; /* body of an answer that is not 200 */
+    char problem_text[ML_TEXT_CAP];
+    union {
+        struct ml_control_key_fetch key;
+        struct ml_control_dial dial[2];
+        struct ml_control_session session;
+    } u;
     struct ml_map_parse map;
 };
 

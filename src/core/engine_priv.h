@@ -191,38 +191,31 @@ struct core_handshake_out {
     uint8_t msg[ML_WG_INITIATION_LEN];
 };
 
+/*
+ * On RISC-V one instruction reaches the first 2 KB of a struct, and a field further on takes three. So first comes what is small
+ * or used everywhere, then texts, tables and modules that are large or used in one place, the largest last.
+ */
 struct ml_engine {
     /* Configuration, copied. */
     ml_random random;
     struct ml_log log;
-    struct ml_control_url url;
-    char hostname[64];
-    char os[16];
-    char auth_key[CORE_AUTH_KEY_CAP]; /* until ml_start() gives it to control; wiped then */
     uint16_t capver, max_peers, max_slots, max_derp;
     uint16_t udp_port;
     uint64_t build_unix_time;
+    bool has_machine; /* machine and disco key exist */
     bool no_derp, no_disco, no_stun, is_ephemeral, is_shields_up, is_insecure_ok, is_key_pinned;
-    ml_machine_key pinned_key;
     size_t mem_len; /* of the whole arena, for wiping */
 
-    /* Who we are. */
-    struct ml_identity identity;
+    /* Who we are; the private halves are in `identity`. */
     struct ml_cache cache;
     ml_node_key node_pub;
     ml_machine_key machine_pub;
-    bool has_machine; /* machine and disco key exist */
     struct ml_derp_self derp_self;
 
     /* Modules. */
-    struct ml_control control;
-    struct ml_wg wg;
-    struct ml_path path;
-    struct ml_netcheck netcheck;
     struct ml_derp_pool derp;
     struct ml_map map;
     struct ml_derp_table regions;
-    struct ml_filter filter;
     struct ml_route_prefs route_prefs;
     struct ml_outq outq;
 
@@ -248,14 +241,11 @@ struct ml_engine {
     struct ml_epoch epoch;                 /* of the ticks in `slots` */
     uint16_t *slot_of_peer;                /* by netmap slot; ML_PATH_NO_SLOT = none */
     struct core_derp_stream *derp_streams; /* max_derp of them */
-    struct core_latency latency;
-    ml_addr control_local; /* our end of the last control connection; unset when not known */
+    ml_addr control_local;                 /* our end of the last control connection; unset when not known */
     struct core_need need;
-    ml_ip pins[ML_PINS]; /* unset = free */
     struct core_cache_out cache_out;
 
     /* State. */
-    struct core_self self;
     ml_state state;
     bool is_started;
     bool is_locked; /* Tailnet Lock is on: no traffic */
@@ -274,32 +264,52 @@ struct ml_engine {
     uint64_t wall_ms;              /* 0 = not known */
     int64_t control_offset_s;      /* control's clock - ours when over a minute apart */
     ml_time expiry_check_at;
-    ml_addr local_addrs[CORE_LOCAL_ADDRS];
     uint8_t local_addr_count;
 
     /* Outputs. */
-    ml_stream_open open_due; /* control asked for a close and an open at once */
     bool has_open_due;
     uint32_t marks;
-    struct {
-        uint64_t node_id;
-        uint8_t type;
-    } peer_events[CORE_PEER_EVENTS];
     uint8_t peer_event_head, peer_event_count;
-    struct {
-        ml_event_type type;
-        ml_pong pong;
-    } pong_events[CORE_PONG_EVENTS];
     uint8_t pong_event_head, pong_event_count;
-    ml_event reject;
-    struct core_ping pings[CORE_PINGS];
     bool is_store_due[ML_STORE_COUNT], is_store_busy[ML_STORE_COUNT];
     uint8_t store_fails[ML_STORE_COUNT];    /* in a row */
     ml_time store_again_at[ML_STORE_COUNT]; /* not tried again before */
     uint8_t clock_mark[12];
+    struct core_self self;
+
+    /* Tables. */
+    ml_event reject;
+    struct core_ping pings[CORE_PINGS];
+    ml_stream_open open_due; /* control asked for a close and an open at once */
+    ml_addr local_addrs[CORE_LOCAL_ADDRS];
+    ml_ip pins[ML_PINS]; /* unset = free */
+    struct {
+        uint64_t node_id;
+        uint8_t type;
+    } peer_events[CORE_PEER_EVENTS];
+    struct {
+        ml_event_type type;
+        ml_pong pong;
+    } pong_events[CORE_PONG_EVENTS];
+
+    /* Texts and keys. */
+    struct ml_identity identity;
+    ml_machine_key pinned_key;
+    struct ml_control_url url;
+    char hostname[64];
+    char os[16];
+    char auth_key[CORE_AUTH_KEY_CAP]; /* until ml_start() gives it to control; wiped then */
     char login_url[ML_TEXT_CAP];
     char problems[CORE_PROBLEM_BYTES]; /* one text after the other, each with its zero; see core_problem() */
+
+    /* Larger modules. */
+    struct ml_filter filter;
+    struct ml_wg wg;
+    struct ml_path path;
+    struct ml_netcheck netcheck;
+    struct core_latency latency;
     ml_stats stats;
+    struct ml_control control;
 };
 
 /* Who lives in the arena, in its order. */
