@@ -130,7 +130,7 @@ static void translate_endpoint(microlink_endpoint_t *out, const ml_addr *a)
 static void translate_peer(microlink_peer_t *out, const ml_peer_info *in, ml_time now)
 {
     *out = (microlink_peer_t){.node_id = (uint32_t)in->node_id, .vpn_ip = ml_ip4_to_u32(&in->ip4), .best_endpoint_idx = 0xff};
-    ml_str_copy(out->hostname, sizeof out->hostname, in->hostname, strlen(in->hostname));
+    ml_str_set(out->hostname, sizeof out->hostname, in->hostname);
     memcpy(out->public_key, in->node_key.b, 32);
     memcpy(out->disco_key, in->disco_key.b, 32);
     for (size_t i = 0; i < in->endpoint_count && out->endpoint_count < MICROLINK_MAX_ENDPOINTS; i++) {
@@ -511,7 +511,7 @@ static ml_err open_port(microlink_t *ml, char *why, size_t why_cap)
 
 void ml_node_set_init_error(const char *why)
 {
-    ml_str_copy(init_error, sizeof init_error, why, strlen(why));
+    ml_str_set(init_error, sizeof init_error, why);
 }
 
 microlink_t *ml_node_init(const microlink_config_t *config)

@@ -46,7 +46,7 @@ void ml_daemon_region_code(struct ml_daemon *d, uint16_t id, char code[16])
     code[0] = 0;
     for (size_t i = 0; id != 0 && i < ml_get_region_count(d->engine); i++) {
         if (ml_get_region(d->engine, i, &r) == ML_OK && r.id == id) {
-            ml_str_copy(code, 16, r.code, strlen(r.code));
+            ml_str_set(code, 16, r.code);
             return;
         }
     }
@@ -58,7 +58,7 @@ static void self_as_peer(const ml_self_info *s, ml_peer_info *p)
     memset(p, 0, sizeof *p);
     p->node_id = s->node_id;
     p->user_id = s->user_id;
-    ml_str_copy(p->name, sizeof p->name, s->name, strlen(s->name));
+    ml_str_set(p->name, sizeof p->name, s->name);
     size_t label = strcspn(s->name, ".");
     ml_str_copy(p->hostname, sizeof p->hostname, label ? s->name : s->hostname, label ? label : strlen(s->hostname));
     strcpy(p->os, "linux");

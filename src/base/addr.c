@@ -53,6 +53,11 @@ uint32_t ml_ip4_to_u32(const ml_ip *ip)
     return ml_ip_is4(ip) ? ml_get_be32(ip->b + 12) : 0;
 }
 
+bool ml_ip_equal(const ml_ip *a, const ml_ip *b)
+{
+    return memcmp(a->b, b->b, 16) == 0;
+}
+
 bool ml_addr_equal(const ml_addr *a, const ml_addr *b)
 {
     return a->port == b->port && ml_ip_equal(&a->ip, &b->ip);

@@ -21,10 +21,7 @@ bool ml_ip_is4(const ml_ip *ip); /**< In ::ffff:0:0/96. */
 bool ml_ip_is6(const ml_ip *ip); /**< Set and not IPv4. */
 bool ml_ip_is_set(const ml_ip *ip);
 uint32_t ml_ip4_to_u32(const ml_ip *ip); /**< Host order; 0 when @p ip is not IPv4. */
-static inline bool ml_ip_equal(const ml_ip *a, const ml_ip *b)
-{
-    return memcmp(a->b, b->b, 16) == 0;
-}
+bool ml_ip_equal(const ml_ip *a, const ml_ip *b);
 bool ml_addr_equal(const ml_addr *a, const ml_addr *b);
 bool ml_addr_is_set(const ml_addr *a); /**< Has an address and a non-zero port. */
 

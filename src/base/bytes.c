@@ -333,3 +333,8 @@ bool ml_str_copy(char *dst, size_t cap, const char *src, size_t len)
     dst[n] = 0;
     return whole;
 }
+
+bool ml_str_set(char *dst, size_t cap, const char *src)
+{
+    return ml_str_copy(dst, cap, src, strlen(src));
+}

@@ -140,6 +140,8 @@ bool ml_dec_parse(const char *text, size_t len, uint64_t *out);
 
 /** Copies at most @p cap - 1 characters of a text of @p len and terminates; returns false when it was cut. */
 bool ml_str_copy(char *dst, size_t cap, const char *src, size_t len);
+/** The same with a text that ends with a zero. */
+bool ml_str_set(char *dst, size_t cap, const char *src);
 
 /* Fixed-size copies and compares that read as what they are. */
 #define ml_zero(p) memset((p), 0, sizeof *(p))

@@ -5,6 +5,11 @@
  */
 #include "base/key.h"
 
+bool ml_key_bytes_equal(const uint8_t a[32], const uint8_t b[32])
+{
+    return memcmp(a, b, 32) == 0;
+}
+
 bool ml_key_bytes_set(const uint8_t b[32])
 {
     uint8_t any = 0;

@@ -12,7 +12,8 @@
 #include "microlink/types.h"
 
 /* Public keys are not secret: memcmp is right for them. */
-#define ml_key_equal(x, y) (memcmp((x)->b, (y)->b, 32) == 0)
+#define ml_key_equal(x, y) ml_key_bytes_equal((x)->b, (y)->b)
+bool ml_key_bytes_equal(const uint8_t a[32], const uint8_t b[32]);
 bool ml_key_bytes_set(const uint8_t b[32]); /**< Not all zero. */
 #define ml_key_is_set(k) ml_key_bytes_set((k)->b)
 

@@ -158,7 +158,7 @@ bool ml_control_ping_take(struct ml_control *c, ml_time now, const struct ml_pin
         outer_ping(c, now, ping->url);
         return true;
     }
-    (void)ml_str_copy(c->reply_url, sizeof c->reply_url, ping->url, strlen(ping->url));
+    (void)ml_str_set(c->reply_url, sizeof c->reply_url, ping->url);
     c->body_len = is_c2n ? write_answer(c->body, sizeof c->body, ping) : 0;
     if (is_c2n && c->body_len == 0) {
         c->stats.pings_dropped++;

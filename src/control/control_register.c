@@ -49,7 +49,7 @@ static void drop_candidate(struct ml_control *c)
 static void set_login_url(struct ml_control *c, const char *url)
 {
     if (strcmp(c->reg.followup, url) != 0) {
-        (void)ml_str_copy(c->reg.followup, sizeof c->reg.followup, url, strlen(url));
+        (void)ml_str_set(c->reg.followup, sizeof c->reg.followup, url);
         ml_control_mark(c, ML_CONTROL_EV_LOGIN_URL);
     }
 }

@@ -235,7 +235,7 @@ static void node_capability(struct ml_map_parse *p, const char *name, size_t len
 
 static void enter_rules(struct ml_map_parse *p, const char *name)
 {
-    (void)ml_str_copy(p->set_name, sizeof p->set_name, name, strlen(name));
+    (void)ml_str_set(p->set_name, sizeof p->set_name, name);
     emit_rules(p, &(struct ml_delta){.type = ML_DELTA_RULES_BEGIN, .text = p->set_name});
 }
 

@@ -136,7 +136,7 @@ static void self_changed(struct ml_engine *ml, ml_time now, const struct ml_node
     struct core_self before = *s;
     s->node_id = n->id;
     s->user_id = n->user_id;
-    ml_str_copy(s->name, sizeof s->name, n->name, strlen(n->name));
+    ml_str_set(s->name, sizeof s->name, n->name);
     s->ip4 = s->ip6 = (ml_ip){{0}};
     s->address_count = 0;
     for (uint8_t i = 0; i < n->address_count; i++) {
@@ -328,11 +328,11 @@ void core_apply(void *ctx, const struct ml_delta *d)
         break;
     case ML_DELTA_USER:
         if (d->id == ml->self.user_id && d->text) {
-            ml_str_copy(ml->self.login, sizeof ml->self.login, d->text, strlen(d->text));
+            ml_str_set(ml->self.login, sizeof ml->self.login, d->text);
         }
         break;
     case ML_DELTA_DOMAIN:
-        ml_str_copy(ml->self.domain, sizeof ml->self.domain, d->text, strlen(d->text));
+        ml_str_set(ml->self.domain, sizeof ml->self.domain, d->text);
         break;
     case ML_DELTA_TIME:
         control_time(ml, now, d->unix_ms);

@@ -137,7 +137,7 @@ size_t core_arena_by_tenant(const ml_config *cfg, size_t len_of[CORE_TENANT_COUN
 static bool copy_str(char *dst, size_t cap, const char *src, const char *otherwise)
 {
     const char *s = src && src[0] ? src : otherwise;
-    return ml_str_copy(dst, cap, s, strlen(s));
+    return ml_str_set(dst, cap, s);
 }
 
 static void init_modules(struct ml_engine *ml, const struct sizes *z, const struct layout *l)
@@ -588,7 +588,7 @@ ml_err ml_set_auth_key(ml_engine *ml, ml_time now, const char *auth_key)
         return ML_ERR_ARG;
     }
     if (!ml->is_started) {
-        return ml_str_copy(ml->auth_key, sizeof ml->auth_key, auth_key, strlen(auth_key)) ? ML_OK : ML_ERR_ARG;
+        return ml_str_set(ml->auth_key, sizeof ml->auth_key, auth_key) ? ML_OK : ML_ERR_ARG;
     }
     return ml_control_set_auth_key(&ml->control, now, auth_key) ? ML_OK : ML_ERR_ARG;
 }

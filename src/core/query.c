@@ -71,7 +71,7 @@ static ml_err fill_peer(const ml_engine *ml, ml_time now, uint16_t peer, ml_peer
     ml_map_peer_name(&ml->map, peer, out->name, sizeof out->name);
     ml_str_copy(out->hostname, sizeof out->hostname, out->name, strcspn(out->name, "."));
     const char *os = ml_map_peer_os(p);
-    ml_str_copy(out->os, sizeof out->os, os, strlen(os));
+    ml_str_set(out->os, sizeof out->os, os);
     out->user_id = p->user_id;
     out->ip4 = ml_map_peer_ip4(p);
     out->ip6 = ml_map_peer_ip6(p);

@@ -39,7 +39,7 @@ static void control_event(struct ml_engine *ml, ml_time now, const struct ml_con
     case ML_CONTROL_EV_SERVER_KEY:
         if (ev->server_key && !ml_key_equal(ev->server_key, &ml->cache.control_key)) {
             ml->cache.control_key = *ev->server_key;
-            ml_str_copy(ml->cache.control_host, sizeof ml->cache.control_host, ml->url.host, strlen(ml->url.host));
+            ml_str_set(ml->cache.control_host, sizeof ml->cache.control_host, ml->url.host);
             core_store(ml, ML_STORE_CACHE);
         }
         break;
@@ -49,7 +49,7 @@ static void control_event(struct ml_engine *ml, ml_time now, const struct ml_con
     case ML_CONTROL_EV_REGISTERED:
         ml->self.user_id = ev->user_id;
         if (ev->user_login && ev->user_login[0]) {
-            ml_str_copy(ml->self.login, sizeof ml->self.login, ev->user_login, strlen(ev->user_login));
+            ml_str_set(ml->self.login, sizeof ml->self.login, ev->user_login);
             if (strcmp(ml->identity.login, ml->self.login) != 0) {
                 memcpy(ml->identity.login, ml->self.login, sizeof ml->identity.login);
                 core_store(ml, ML_STORE_IDENTITY);
@@ -57,7 +57,7 @@ static void control_event(struct ml_engine *ml, ml_time now, const struct ml_con
         }
         break;
     case ML_CONTROL_EV_LOGIN_URL:
-        ml_str_copy(ml->login_url, sizeof ml->login_url, ev->text ? ev->text : "", ev->text ? strlen(ev->text) : 0);
+        ml_str_set(ml->login_url, sizeof ml->login_url, ev->text ? ev->text : "");
         core_mark(ml, CORE_MARK_LOGIN_URL);
         break;
     case ML_CONTROL_EV_STATE:

@@ -100,7 +100,7 @@ static ml_drop begin_set(struct ml_filter *f, const char *name)
         f->rule_over_limit++;
         return ML_DROP_MAP_RULE_OVER_LIMIT;
     }
-    ml_str_copy(f->staged.name, sizeof f->staged.name, name, strlen(name));
+    ml_str_set(f->staged.name, sizeof f->staged.name, name);
     f->staged.at = f->pool_used;
     f->is_staging = true;
     return ML_DROP_NONE;
