@@ -486,20 +486,21 @@ static ml_err start_wg(struct ml_engine *ml, ml_time now)
 {
     static const uint8_t no_mark[ML_WG_STAMP_LEN] = {0};
     if (!ml->has_wg) {
-        const struct ml_wg_cfg cfg = {.random = &ml->random,
-                                      .peers = ml->wg_peers,
-                                      .stage = ml->wg_stages,
-                                      .flights = ml->wg_flights,
-                                      .flight_count = ml->wg_flight_count,
-                                      .spares = ml->wg_spares,
-                                      .spare_count = ml->wg_spare_count,
-                                      .peer_count = ml->max_slots,
-                                      .stage_count = ml->wg_stage_count,
-                                      /* A quarter of the room for one peer; 4 at least, more than that only where there is much. */
-                                      .stage_per_peer = (uint8_t)(ml->wg_stage_count / 4U < 4U ? 4U : ml->wg_stage_count / 4U),
-                                      .tai_mark = memcmp(ml->clock_mark, no_mark, sizeof no_mark) != 0 ? ml->clock_mark : NULL,
-                                      .unix_sec = ml->build_unix_time,
-                                      .budget = &ml->curve};
+        const struct ml_wg_cfg cfg = {
+            .random = &ml->random,
+            .peers = ml->wg_peers,
+            .stage = ml->wg_stages,
+            .flights = ml->wg_flights,
+            .flight_count = ml->wg_flight_count,
+            .spares = ml->wg_spares,
+            .spare_count = ml->wg_spare_count,
+            .peer_count = ml->max_slots,
+            .stage_count = ml->wg_stage_count,
+            /* A quarter of the room for one peer; 4 at least, more than that only where there is much. */
+            .stage_per_peer = (uint8_t)(ml->wg_stage_count / 4U < 4U ? 4U : ml->wg_stage_count / 4U),
+            .tai_mark = memcmp(ml->clock_mark, no_mark, sizeof no_mark) != 0 ? ml->clock_mark : NULL,
+            .unix_sec = ml->build_unix_time,
+            .budget = &ml->curve};
         ml_err err = ml_wg_init(&ml->wg, now, &cfg);
         if (err != ML_OK) {
             return err;
