@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Memory, code size and instruction counts on the emulated board: fails when a budget of the design is exceeded, and prints what
-# changed since docs/footprint.json. Not yet a step of .ci/check: it is to become one with the last budget that is kept.
+# changed since docs/footprint.json. After .ci/board.sh: what the board took in a network is from there.
 # SPDX-License-Identifier: MIT
 . "$(dirname "$0")/common.sh"
 tools/footprint_board.py --check
