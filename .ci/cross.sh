@@ -52,8 +52,8 @@ powerpc() {
     cmake -G Ninja -B build-powerpc -S . -DCMAKE_TOOLCHAIN_FILE="$ROOT/cmake/powerpc-linux.cmake" -DML_CROSS_PREFIX="$prefix" \
         -DCMAKE_BUILD_TYPE=MinSizeRel >/dev/null
     cmake --build build-powerpc -j "$JOBS"
-    # The simulator and the syntax checks of the ESP-IDF port say nothing new here.
-    ctest --test-dir build-powerpc --output-on-failure -j "$JOBS" -R '^(test|replay)_'
+    # The simulator says nothing new here, and no chip that the ESP-IDF port runs on is big-endian.
+    ctest --test-dir build-powerpc --output-on-failure -j "$JOBS" -R '^(test|replay)_' -E '^test_esp_run$'
 }
 
 case $what in
