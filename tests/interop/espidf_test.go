@@ -96,17 +96,24 @@ func boardlikePing(t *testing.T, from *harness.Node, ip string, how ...string) [
 	return pongs
 }
 
-func TestESPPingPongExample(t *testing.T) {
-	lab := harness.New(t, harness.Options{DERPCertPin: true})
-	official := lab.Host("ts").Tailscaled(t, harness.NodeOptions{AuthKey: lab.Headscale.AuthKey(t)})
+// joinPingPong starts examples/ping_pong beside an official node and waits until each knows the other.
+func joinPingPong(t *testing.T, lab *harness.Lab) (official *harness.Node, e *harness.ESP, ip string) {
+	t.Helper()
+	official = lab.Host("ts").Tailscaled(t, harness.NodeOptions{AuthKey: lab.Headscale.AuthKey(t)})
 	official.WaitRunning(t, 30*time.Second)
 	// Built with CONFIG_MICROLINK_CONTROL_URL of the lab and without a key: a user logs it in.
-	e := lab.ESPHost(t, "esp32-device").StartESP(t, espProgram(t, "ML_ESP_PING_PONG"))
+	e = lab.ESPHost(t, "esp32-device").StartESP(t, espProgram(t, "ML_ESP_PING_PONG"))
 	url := e.Proc.WaitLog(t, 0, "visit http", 30*time.Second)
 	lab.Headscale.CLI(t, "auth", "register", "--auth-id", path.Base(url), "--user", "lab")
 	e.Proc.WaitLog(t, 0, "heap .* wake-ups", 60*time.Second)
 	official.WaitPeer(t, "esp32-device", 20*time.Second)
-	ip := lab.Headscale.Node(t, "esp32-device").IPAddresses[0]
+	ip = lab.Headscale.Node(t, "esp32-device").IPAddresses[0]
+	return official, e, ip
+}
+
+func TestESPPingPongExample(t *testing.T) {
+	lab := harness.New(t, harness.Options{DERPCertPin: true})
+	official, e, ip := joinPingPong(t, lab)
 	allPings(t, official, ip)
 	if n := echoes(t, official, ip+":5055", ":5055", 10, 100); n < 9 {
 		t.Errorf("%d of 10 datagrams came back", n)
@@ -631,14 +638,7 @@ func TestESPSoak(t *testing.T) {
 		t.Fatalf("ESP_SOAK_MINUTES: %v", err)
 	}
 	lab := harness.New(t, harness.Options{DERPCertPin: true})
-	official := lab.Host("ts").Tailscaled(t, harness.NodeOptions{AuthKey: lab.Headscale.AuthKey(t)})
-	official.WaitRunning(t, 30*time.Second)
-	e := lab.ESPHost(t, "esp32-device").StartESP(t, espProgram(t, "ML_ESP_PING_PONG"))
-	url := e.Proc.WaitLog(t, 0, "visit http", 30*time.Second)
-	lab.Headscale.CLI(t, "auth", "register", "--auth-id", path.Base(url), "--user", "lab")
-	e.Proc.WaitLog(t, 0, "heap .* wake-ups", 60*time.Second)
-	official.WaitPeer(t, "esp32-device", 20*time.Second)
-	ip := lab.Headscale.Node(t, "esp32-device").IPAddresses[0]
+	official, e, ip := joinPingPong(t, lab)
 	heap := regexp.MustCompile(`heap (\d+) bytes free, (\d+) at least so far, (\d+) wake-ups`)
 	var free []int
 	pings, lost, sent, back := 0, 0, 0, 0
