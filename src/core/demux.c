@@ -612,6 +612,9 @@ static void drain_path(struct ml_engine *ml, ml_time now)
     if (ml_path_take_stun_wanted(&ml->path)) {
         ml_netcheck_start(&ml->netcheck, now, false);
     }
+    if (ml_path_take_router_doubted(&ml->path)) {
+        core_check_streams(ml, now);
+    }
 }
 
 static void drain_netcheck(struct ml_engine *ml, ml_time now)

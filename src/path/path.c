@@ -108,6 +108,13 @@ bool ml_path_take_stun_wanted(struct ml_path *p)
     return is_wanted;
 }
 
+bool ml_path_take_router_doubted(struct ml_path *p)
+{
+    bool is_doubted = p->is_router_doubted;
+    p->is_router_doubted = false;
+    return is_doubted;
+}
+
 bool ml_path_family_usable(const struct ml_path *p, bool is4)
 {
     /* Pinging an IPv6 address from a host without IPv6 only fills the table of outstanding pings. */

@@ -159,6 +159,8 @@ struct ml_path {
     struct ml_epoch epoch; /* of the ticks in `peers` */
     uint16_t peer_count;
     bool has_keys, is_stun_wanted, has_local4, has_local6, has_local;
+    bool is_router_doubted;
+    ml_time router_doubt_from;
     ml_node_key node_pub;
     ml_disco_key disco_pub;
     ml_private_key disco_priv;
@@ -214,6 +216,8 @@ void ml_path_set_facts(struct ml_path *p, ml_time now, const struct ml_endpoint_
 bool ml_path_is_waiting_for_facts(const struct ml_path *p, ml_time now);
 /** @brief True once when a call-me-maybe waits for fresh endpoints: start a netcheck. */
 bool ml_path_take_stun_wanted(struct ml_path *p);
+/** @brief True once when our router has forgotten a mapping, so perhaps those of TCP too: check every connection. */
+bool ml_path_take_router_doubted(struct ml_path *p);
 
 /* ---- Peers. `slot` is 0..count-1; the integrator uses the same number for the WireGuard session. ---- */
 /** @brief Start path state of a peer in a free slot. Sends nothing. */

@@ -9,11 +9,14 @@
  *   theirs    the peer goes on sending to where it knows us, and an official peer leaves that address only when its own trust
  *             ends, or when a call-me-maybe that once named the address names it no longer (endpoint.go,
  *             handleCallMeMaybe: deleteEndpointLocked clears bestAddr). So with the second ping goes a call-me-maybe with the
- *             address that the peer sees us at, and one without it when the check has failed. What follows from the peer comes
- *             over DERP. As soon as our own endpoints have been measured again, a third one names them all.
+ *             address that the peer sees us at, another when the check has failed, and one without it right after. (The first
+ *             finds out whether the relay's connection still works: when a router lost its mappings that may be dead too, and
+ *             what was written into it is lost.) What follows from the peer comes over DERP. As soon as our own endpoints have
+ *             been measured again, a last one names them all.
  *
  * A router that forgot its mapping shows in the first answer already: the pong tells that we are seen at another address. Our
- * packets arrive, the peer's do not. The path is as good as before then; only the old address is named and left out again.
+ * packets arrive, the peer's do not. The path is as good as before then; only the old address is named and left out again. What
+ * else went through that router is in doubt: the caller checks its connections.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -21,7 +24,9 @@
 #include "path/path_internal.h"
 
 /* Between the call-me-maybe that names an old address and the one that does not: the peer handles each in a thread of its own. */
-#define MOVED_WAIT ML_MSEC(60)
+#define LEAVE_WAIT ML_MSEC(60)
+/* A peer that says so again and again does not have the servers asked more often. */
+#define ROUTER_DOUBT_INTERVAL ML_SEC(30)
 /* A repeat follows REPEAT_FIRST after a call-me-maybe, and a second one REPEAT_NEXT after that: by then also a peer of our own
  * kind, which takes one round a second, pings again. Four repeats are two rounds of discovery; later rounds have none. */
 #define REPEAT_FIRST ML_MSEC(500)
@@ -51,7 +56,7 @@ void ml_path_check_begin(struct ml_path *p, struct ml_path_peer *peer, ml_time n
 void ml_path_note_heard(struct ml_path *p, struct ml_path_peer *peer, ml_time now)
 {
     peer->heard_at = ml_path_tick(p, now);
-    if (peer->check != ML_CHECK_MOVED) {
+    if (peer->check != ML_CHECK_LEAVING) {
         ml_path_check_end(peer);
     }
 }
@@ -72,6 +77,14 @@ static void doubt_own(struct ml_path *p, struct ml_path_peer *peer, ml_time now)
     p->is_stun_wanted = p->is_stun_wanted || !p->cfg.no_stun;
 }
 
+/* Names where the peer sees us, and leaves it out LEAVE_WAIT later. */
+static void leave_seen(struct ml_path *p, struct ml_path_peer *peer, ml_time now)
+{
+    peer->notice = ML_NOTICE_NAME;
+    peer->check = ML_CHECK_LEAVING;
+    peer->check_until = ml_path_tick(p, now + LEAVE_WAIT);
+}
+
 static void failed(struct ml_path *p, ml_time now, uint16_t slot)
 {
     struct ml_path_peer *peer = &p->peers[slot];
@@ -82,7 +95,10 @@ static void failed(struct ml_path *p, ml_time now, uint16_t slot)
     }
     peer->trust_until = ml_path_tick(p, now ? now - 1 : 0);
     ml_path_ping_best(p, now, slot); /* it may have been those two pings */
-    peer->notice = can_call(p, peer) ? ML_NOTICE_LEAVE : ML_NOTICE_NONE;
+    peer->notice = ML_NOTICE_NONE;
+    if (can_call(p, peer)) {
+        leave_seen(p, peer, now);
+    }
     doubt_own(p, peer, now);
 }
 
@@ -128,7 +144,7 @@ void ml_path_check_on_time(struct ml_path *p, ml_time now, uint16_t slot)
     case ML_CHECK_CALLED:
         call_again(p, peer, now);
         break;
-    case ML_CHECK_MOVED:
+    case ML_CHECK_LEAVING:
         peer->notice = can_call(p, peer) ? ML_NOTICE_LEAVE : ML_NOTICE_NONE;
         break;
     }
@@ -157,16 +173,18 @@ void ml_path_note_seen(struct ml_path *p, ml_time now, struct ml_path_peer *peer
     ml_addr before = seen_as(peer);
     bool is_moved = is_old_path && ml_addr_is_set(&before) && ml_ip_is4(&seen->ip) && !ml_addr_equal(&before, seen);
     if (!is_moved || !can_call(p, peer) || ml_path_since(p, now, peer->cmm_wanted_at) < ML_PATH_PING_INTERVAL) {
-        if (peer->check != ML_CHECK_MOVED) {
+        if (peer->check != ML_CHECK_LEAVING) {
             remember(peer, seen);
         }
         return;
     }
     /* The old address stays in mind until it has been left out. A peer that sees us elsewhere with each ping causes one such
      * round in ML_PATH_PING_INTERVAL. */
-    peer->notice = ML_NOTICE_NAME;
-    peer->check = ML_CHECK_MOVED;
-    peer->check_until = ml_path_tick(p, now + MOVED_WAIT);
+    leave_seen(p, peer, now);
+    if (now >= p->router_doubt_from) {
+        p->router_doubt_from = now + ROUTER_DOUBT_INTERVAL;
+        p->is_router_doubted = true;
+    }
     peer->cmm_wanted_at = ml_path_tick(p, now);
     ml_endpoints_forget_global(&p->ep);
     p->is_stun_wanted = p->is_stun_wanted || !p->cfg.no_stun;
@@ -198,9 +216,10 @@ void ml_path_cmm_write(const struct ml_path *p, ml_time now, const struct ml_pat
             is_seen_named |= ml_addr_equal(&p->ep.list[i].addr, &seen);
         }
     }
-    /* What the peer itself told us at most ML_PATH_TRUST ago. Behind a hard NAT no server knows it, and a peer to whom it was
+    /* What the peer itself told us about ML_PATH_TRUST ago at most. Behind a hard NAT no server knows it, and a peer to whom it was
      * named once would leave it with the first list that lacks it. */
-    if (peer->notice != ML_NOTICE_LEAVE && ml_path_is_trusted(p, peer, now) && ml_addr_is_set(&seen) && !is_seen_named) {
+    bool is_seen_known = ml_path_is_trusted(p, peer, now) || peer->check == ML_CHECK_LEAVING;
+    if (peer->notice != ML_NOTICE_LEAVE && is_seen_known && ml_addr_is_set(&seen) && !is_seen_named) {
         m->addrs[m->addr_count++] = seen;
     }
 }

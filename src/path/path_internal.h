@@ -25,7 +25,7 @@ enum ml_path_check {
     ML_CHECK_ASKED,       /* a ping to the best path is on its way */
     ML_CHECK_ASKED_AGAIN, /* and a second one */
     ML_CHECK_CALLED,      /* no path, and our call-me-maybe went out: it is repeated unless there is one soon */
-    ML_CHECK_MOVED        /* the path works, but the peer sends to an address that is no longer ours */
+    ML_CHECK_LEAVING      /* the peer sends to an address that is dead or no longer ours: it was named, and will be left out */
 };
 /* ml_path_peer.notice: a call-me-maybe that goes out at once, whatever is fresh */
 enum ml_path_notice {

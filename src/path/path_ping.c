@@ -252,7 +252,8 @@ static size_t send_cmm(struct ml_path *p, ml_time now, struct ml_disco_msg *m, u
     bool is_fresh = p->cfg.no_stun || ml_endpoints_is_fresh(&p->ep, now);
     for (size_t i = 0; i < p->peer_count; i++) {
         struct ml_path_peer *peer = &p->peers[i];
-        bool is_due = peer->is_cmm_wanted && is_fresh;
+        /* What is named between a notice's two messages the second one would leave out. */
+        bool is_due = peer->is_cmm_wanted && is_fresh && peer->check != ML_CHECK_LEAVING;
         if (peer->notice == ML_NOTICE_NONE && !is_due) {
             continue;
         }
