@@ -111,6 +111,26 @@ static void a_resume_from_sleep_is_noticed_and_everything_is_looked_at_again(voi
     net_end(n);
 }
 
+static void a_router_that_forgot_a_mapping_is_not_trusted_with_the_relays_connection_either(void **state)
+{
+    (void)state;
+    struct net *n = start_direct(NET_EASY, NET_OPEN);
+    unsigned dials = n->dials[1];
+    net_run(n, ML_SEC(10));
+    for (size_t k = 0; k < sizeof n->streams / sizeof n->streams[0]; k++) {
+        struct net_stream *s = &n->streams[k];
+        if (s->is_used && s->node == 0) {
+            s->local.port ^= 1; /* what the node writes goes nowhere, and nobody tells it */
+        }
+    }
+    n->host[0].pub = ml_ip4(198, 51, 100, 200);
+    n->host[0].hole_count = 0;
+    assert_true(longest_silence(n, ML_SEC(10)) < ML_SEC(2));
+    assert_int_equal(n->dials[1], dials + 1);
+    assert_int_equal(streams_of(n, 0), 1);
+    net_end(n);
+}
+
 static void being_called_in_time_is_no_sleep_however_long_the_wait(void **state)
 {
     (void)state;
@@ -191,6 +211,7 @@ int main(void)
         cmocka_unit_test(D36_a_new_local_address_clears_the_paths_asks_stun_again_and_finds_new_ones),
         cmocka_unit_test(a_further_address_costs_no_connection),
         cmocka_unit_test(a_resume_from_sleep_is_noticed_and_everything_is_looked_at_again),
+        cmocka_unit_test(a_router_that_forgot_a_mapping_is_not_trusted_with_the_relays_connection_either),
         cmocka_unit_test(being_called_in_time_is_no_sleep_however_long_the_wait),
         cmocka_unit_test(D35_packets_flow_again_when_udp_is_blocked_and_return_to_it),
         cmocka_unit_test(D35_lost_nat_mappings_cost_less_than_two_seconds),
