@@ -68,8 +68,11 @@ typedef struct ml_config {
     bool ephemeral;              /**< Ask control to forget this node when it is gone. */
     bool shields_up;             /**< Refuse every connection from peers, whatever the rules say. */
     bool insecure_tls_for_tests; /**< Honour DERPNode.InsecureForTests. Compiled in with ML_TEST_HOOKS only. */
-    bool memory_is_zero;         /**< The memory given to ml_init() is all zero: what is never used of it is never touched. */
-    uint64_t build_unix_time;    /**< Seconds; lower bound of the clock when nothing better is known. 0 = none. */
+    /** The port's heap is small: control sends at most 2 KB ahead of what was read, and a relay is dialled when the netmap that
+     * is coming in was read, or two seconds later. */
+    bool is_heap_small;
+    bool memory_is_zero;      /**< The memory given to ml_init() is all zero: what is never used of it is never touched. */
+    uint64_t build_unix_time; /**< Seconds; lower bound of the clock when nothing better is known. 0 = none. */
     ml_log_fn log;
     void *log_ctx;
     ml_log_level log_level;

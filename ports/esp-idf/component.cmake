@@ -14,7 +14,7 @@ idf_component_register(
 # espressif/libsodium comes with idf_component.yml; here for projects that have it as a component of their own.
 idf_component_optional_requires(PRIVATE libsodium espressif__libsodium)
 
-target_compile_definitions(${COMPONENT_LIB} PRIVATE ML_HOST_HEADER="esp_host.h" ML_STREAMS=6 ML_STREAM_RX=1536
+target_compile_definitions(${COMPONENT_LIB} PRIVATE ML_HOST_HEADER="esp_host.h" ML_STREAMS=6 ML_STREAM_RX=512
   ML_CFG_WG_WINDOW=256 ML_CFG_WG_WINDOW_PREVIOUS=128)
 # Symbols of the core are the component's own matter, also where another component brings a WireGuard or a JSON reader.
 target_compile_options(${COMPONENT_LIB} PRIVATE -std=gnu11)

@@ -402,6 +402,7 @@ static ml_err open_engine(ml_port *p, const ml_port_config *cfg, char *why, size
     ec.log = p->log;
     ec.log_ctx = p->log_ctx;
     ec.memory_is_zero = true;
+    ec.is_heap_small = true;
     ec.max_derp = ec.max_derp ? ec.max_derp : CONFIG_MICROLINK_MAX_DERP;
     ec.max_sessions = ec.max_sessions ? ec.max_sessions : CONFIG_MICROLINK_MAX_SESSIONS;
     ec.max_regions = ec.max_regions ? ec.max_regions : CONFIG_MICROLINK_MAX_REGIONS;

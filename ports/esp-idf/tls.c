@@ -8,6 +8,8 @@
  * The handshake runs with verification "optional" and is judged here before one byte of application data moves, so a pin, an
  * advisory check and a name other than the SNI are ordinary code. The bundle fails the handshake itself when no root fits.
  * Session tickets: the sessions of the last servers are kept in RAM and offered again.
+ * lwIP gives each write a buffer of a whole segment until it is acknowledged, so the short records at the end of a handshake
+ * are gathered into one.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -57,8 +59,17 @@ struct ml_tls {
 #endif
 };
 
+/** What the client says last in a handshake: a key exchange by an elliptic curve, ChangeCipherSpec and Finished, or the latter two. */
+#define FLIGHT 200
+
+struct flight {
+    size_t len, sent;
+    uint8_t buf[FLIGHT];
+};
+
 struct ml_tls_conn {
     struct ml_tls *owner;
+    struct flight *flight; /**< During the handshake; NULL also without memory: then each record is written as it is made. */
     int fd;
     mbedtls_ssl_config conf;
     mbedtls_ssl_context ssl;
@@ -75,9 +86,8 @@ struct ml_tls_conn {
 
 /* ---- Socket and randomness ---- */
 
-static int bio_send(void *ctx, const unsigned char *buf, size_t len)
+static int write_out(const struct ml_tls_conn *c, const unsigned char *buf, size_t len)
 {
-    const struct ml_tls_conn *c = ctx;
     ssize_t n = send(c->fd, buf, len, 0);
     if (n >= 0) {
         return (int)n;
@@ -86,9 +96,43 @@ static int bio_send(void *ctx, const unsigned char *buf, size_t len)
                                                                      : MBEDTLS_ERR_SSL_INTERNAL_ERROR;
 }
 
+/** 0 when nothing is left. */
+static int write_flight(const struct ml_tls_conn *c)
+{
+    struct flight *f = c->flight;
+    while (f != NULL && f->sent < f->len) {
+        int n = write_out(c, f->buf + f->sent, f->len - f->sent);
+        if (n < 0) {
+            return n;
+        }
+        f->sent += (size_t)n;
+    }
+    if (f != NULL) {
+        f->len = f->sent = 0;
+    }
+    return 0;
+}
+
+static int bio_send(void *ctx, const unsigned char *buf, size_t len)
+{
+    const struct ml_tls_conn *c = ctx;
+    struct flight *f = c->flight;
+    if (f != NULL && f->sent == 0 && len <= sizeof f->buf - f->len) {
+        memcpy(f->buf + f->len, buf, len);
+        f->len += len;
+        return (int)len;
+    }
+    int r = write_flight(c);
+    return r != 0 ? r : write_out(c, buf, len);
+}
+
 static int bio_recv(void *ctx, unsigned char *buf, size_t len)
 {
     const struct ml_tls_conn *c = ctx;
+    int r = write_flight(c);
+    if (r != 0) {
+        return r;
+    }
     ssize_t n = recv(c->fd, buf, len, 0);
     if (n > 0) {
         return (int)n;
@@ -301,6 +345,7 @@ struct ml_tls_conn *ml_tls_connect(struct ml_tls *t, int fd, const struct ml_tls
         ml_tls_conn_free(c);
         return NULL;
     }
+    c->flight = calloc(1, sizeof *c->flight);
     mbedtls_ssl_set_bio(&c->ssl, c, bio_send, bio_recv, NULL);
     offer_session(c);
     return c;
@@ -311,6 +356,7 @@ void ml_tls_conn_free(struct ml_tls_conn *c)
     if (c != NULL) {
         mbedtls_ssl_free(&c->ssl);
         mbedtls_ssl_config_free(&c->conf);
+        free(c->flight);
         free(c);
     }
 }
@@ -405,6 +451,10 @@ static enum ml_tls_result judge(struct ml_tls_conn *c)
 enum ml_tls_result ml_tls_handshake(struct ml_tls_conn *c)
 {
     int r = mbedtls_ssl_handshake(&c->ssl);
+    int left = write_flight(c);
+    if (left != 0 && (r == 0 || r == MBEDTLS_ERR_SSL_WANT_READ)) {
+        r = left; /* When all is out the library says once more that it is done, or that it waits. */
+    }
     if (r == MBEDTLS_ERR_SSL_WANT_READ) {
         return ML_TLS_WANT_READ;
     }
@@ -419,6 +469,8 @@ enum ml_tls_result ml_tls_handshake(struct ml_tls_conn *c)
         snprintf(c->detail, sizeof c->detail, "Mbed TLS error -0x%04x in the handshake", (unsigned)-r);
         return ML_TLS_FAILED;
     }
+    free(c->flight);
+    c->flight = NULL;
     enum ml_tls_result result = judge(c);
     if (result == ML_TLS_OK) {
         drop_certificates(c);

@@ -97,6 +97,7 @@ bool ml_control_init(struct ml_control *c, const struct ml_control_cfg *cfg)
     c->is_key_pinned = cfg->server_key_is_pinned;
     c->tx = cfg->tx;
     c->tx_cap = cfg->tx_len;
+    c->window = cfg->window;
     c->map_message_max = cfg->map_message_max ? cfg->map_message_max : UINT32_C(64) << 20;
     c->check_until = c->race_at = c->logout_deadline = c->poll.watchdog_at = ML_NEVER;
     ml_map_parse_init(&c->map);
@@ -302,6 +303,11 @@ void ml_control_rebind(struct ml_control *c, ml_time now)
         c->poll.retry_at = now;
     }
     pump(c, now);
+}
+
+ml_time ml_control_reading_since(const struct ml_control *c)
+{
+    return c->poll.in_message ? c->poll.message_at : ML_NEVER;
 }
 
 bool ml_control_reread(struct ml_control *c, ml_time now)

@@ -38,6 +38,7 @@ struct ml_control_cfg {
     bool server_key_is_pinned; /**< Never replace server_key by a fetched one. */
     uint8_t *tx;               /**< ML_CONTROL_TX_MIN bytes or more: sealed bytes waiting for the socket; ours until clear. */
     size_t tx_len;
+    uint16_t window;          /**< Bytes that a stream of the server may be ahead of what was read; 0 = 16384. */
     uint32_t map_message_max; /**< Longest netmap message taken; 0 = 64 MiB. Parsing memory does not depend on it. */
 };
 
@@ -149,6 +150,8 @@ struct ml_control_event {
 bool ml_control_poll_event(struct ml_control *c, struct ml_control_event *ev);
 
 ml_state ml_control_state(const struct ml_control *c);
+/** When the netmap message that is being read began; ML_NEVER: none is. */
+ml_time ml_control_reading_since(const struct ml_control *c);
 
 void ml_control_get_stats(const struct ml_control *c, struct ml_control_stats *out);
 

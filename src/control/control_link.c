@@ -390,7 +390,7 @@ static void session_start(struct ml_control *c, uint8_t slot)
     ml_noise_conn_init(&c->u.session.noise, tx_key, rx_key);
     ml_wipe(tx_key, sizeof tx_key);
     ml_wipe(rx_key, sizeof rx_key);
-    ml_h2_init(&c->u.session.h2, 0);
+    ml_h2_init(&c->u.session.h2, c->window);
     c->link = LINK_UP;
     c->up_slot = slot;
     c->race_at = ML_NEVER;

@@ -138,6 +138,7 @@ void ml_control_poll_data(struct ml_control *c, ml_time now, const uint8_t *buf,
                 return;
             }
             p->in_message = true;
+            p->message_at = now;
             ml_map_parse_begin(&c->map);
             continue;
         }

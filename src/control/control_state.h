@@ -168,6 +168,7 @@ struct ml_control_register {
 
 struct ml_control_poll {
     ml_time retry_at, watchdog_at, sleep_until;
+    ml_time message_at; /* when the message being read began */
     uint32_t failures;
     uint32_t left;    /* of the message being read */
     uint8_t head[4];  /* its length */
@@ -217,6 +218,7 @@ struct ml_control {
 
     struct ml_control_request req[REQ_COUNT];
     uint32_t map_message_max;
+    uint16_t window;
     uint32_t unsent; /* stream whose request still needs `body`, ts_lb and path; 0 = none */
     size_t body_len;
     size_t quote_len;

@@ -19,6 +19,7 @@
 #define DEFAULT_DERP      2
 #define DEFAULT_OUTQ      8192
 #define DEFAULT_STREAM_TX 4096
+#define SMALL_WINDOW      2048
 #define MIN_OUTQ          (2 * (CORE_PACKET_MAX + sizeof(struct ml_outq_rec) + 8))
 
 /* ---- Memory ---- */
@@ -215,6 +216,7 @@ ml_err ml_init(ml_engine **out, void *mem, size_t len, const ml_config *cfg)
     ml->no_stun = cfg->no_stun;
     ml->is_ephemeral = cfg->ephemeral;
     ml->is_shields_up = cfg->shields_up;
+    ml->is_heap_small = cfg->is_heap_small;
 #ifdef ML_TEST_HOOKS
     ml->is_insecure_ok = cfg->insecure_tls_for_tests;
 #endif
@@ -456,7 +458,8 @@ static ml_err start_control(struct ml_engine *ml, ml_time now)
                                  .machine_key = ml->identity.machine,
                                  .budget = &ml->curve,
                                  .tx = ml->control_tx,
-                                 .tx_len = ml->control_tx_len};
+                                 .tx_len = ml->control_tx_len,
+                                 .window = ml->is_heap_small ? SMALL_WINDOW : 0};
     if (ml->is_key_pinned) {
         cfg.server_key = ml->pinned_key;
         cfg.server_key_is_pinned = true;

@@ -203,7 +203,7 @@ struct ml_engine {
     uint16_t udp_port;
     uint64_t build_unix_time;
     bool has_machine; /* machine and disco key exist */
-    bool no_derp, no_disco, no_stun, is_ephemeral, is_shields_up, is_insecure_ok, is_key_pinned;
+    bool no_derp, no_disco, no_stun, is_ephemeral, is_shields_up, is_insecure_ok, is_key_pinned, is_heap_small;
     size_t mem_len; /* of the whole arena, for wiping */
 
     /* Who we are; the private halves are in `identity`. */
@@ -383,6 +383,8 @@ const struct ml_peer *core_slot_peer(const struct ml_engine *ml, uint16_t slot);
 
 /* streams.c */
 bool core_poll_stream(struct ml_engine *ml, ml_time now, ml_output *out);
+/* No relay is dialled before. */
+ml_time core_relay_hold(const struct ml_engine *ml);
 /** Takes relay events as long as there is room for the packets in them. */
 void core_drain_derp(struct ml_engine *ml, ml_time now);
 void core_drain_control(struct ml_engine *ml, ml_time now);

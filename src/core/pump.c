@@ -277,7 +277,8 @@ ml_time ml_poll_deadline(const ml_engine *ml)
     if (ml->curve.is_short || ml->handshake_count > 0) {
         return ml->time_at; /* there is work for the next call */
     }
-    at = earlier(at, ml_derp_pool_deadline(&ml->derp));
+    ml_time relay_at = ml_derp_pool_deadline(&ml->derp), hold = core_relay_hold(ml);
+    at = earlier(at, relay_at < hold ? hold : relay_at);
     if (!ml->is_derp_map_open) {
         at = earlier(at, ml_netcheck_deadline(&ml->netcheck));
     }

@@ -350,6 +350,15 @@ void core_check_streams(struct ml_engine *ml, ml_time now)
 
 /* ---- The port's side ---- */
 
+/* With a small heap a TLS handshake does not fall into the time in which control's records and segments fill it. */
+#define RELAY_HOLD ML_SEC(2)
+
+ml_time core_relay_hold(const struct ml_engine *ml)
+{
+    ml_time since = ml->is_heap_small ? ml_control_reading_since(&ml->control) : ML_NEVER;
+    return since != ML_NEVER ? since + RELAY_HOLD : 0;
+}
+
 bool core_poll_stream(struct ml_engine *ml, ml_time now, ml_output *out)
 {
     unsigned slot = 0;
@@ -376,7 +385,7 @@ bool core_poll_stream(struct ml_engine *ml, ml_time now, ml_output *out)
             return true;
         }
     }
-    while (ml_derp_pool_poll_open(&ml->derp, now, &slot, &region)) {
+    while (now >= core_relay_hold(ml) && ml_derp_pool_poll_open(&ml->derp, now, &slot, &region)) {
         if (open_derp(ml, now, slot, region, &out->stream)) {
             out->type = ML_OUT_STREAM_OPEN;
             return true;

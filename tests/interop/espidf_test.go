@@ -344,8 +344,8 @@ func TestESPHeapWithSixteenPeers(t *testing.T) {
 	t.Logf("connected: %d bytes, at most %d; blocks: %v", used, most, e.Proc.LinesMatching(mark, "^block:"))
 	t.Logf("%v", s)
 	e.Ask(t, "peers", "^peers: count=16", 10*time.Second)
-	if used > 100<<10 {
-		t.Errorf("%d bytes of heap, more than 100 KB", used)
+	if used > 100<<10 || most > 100<<10 {
+		t.Errorf("%d bytes of heap, %d at most, more than 100 KB", used, most)
 	}
 }
 

@@ -64,6 +64,7 @@ struct world {
     uint32_t text_id;
     uint8_t rest[512]; /* of that piece: what the client has not taken yet */
     size_t rest_len;
+    uint32_t window; /* SETTINGS_INITIAL_WINDOW_SIZE of the client */
     struct world_request requests[WORLD_REQUESTS];
     int request_count;
 };
@@ -254,6 +255,9 @@ static inline void world_client_frame(struct world *w, uint8_t type, uint8_t fla
         memcpy(r->body + r->body_len, p, len);
         r->body_len += len;
     } else if (type == 4 && !(flags & 1)) {
+        for (size_t i = 0; i + 6 <= len; i += 6) {
+            w->window = ml_get_be16(p + i) == 4 ? ml_get_be32(p + i + 2) : w->window;
+        }
         world_frame(w, 4, 0, 0, "", 0);
     } else if (type == 6 && !(flags & 1) && !w->is_deaf) {
         world_frame(w, 6, 1, 0, p, len);

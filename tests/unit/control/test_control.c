@@ -540,6 +540,24 @@ static void C44_sleep_is_capped_and_exit_stops_for_good(void **state)
     assert_true(ml_control_deadline(&w.c) == ML_NEVER);
 }
 
+static void a_small_window_is_announced_and_a_message_begun_is_seen(void **state)
+{
+    (void)state;
+    static const uint8_t begin[] = {50, 0, 0, 0, '{'};
+    start_running();
+    assert_int_equal(w.window, 16384);
+    assert_true(ml_control_reading_since(&w.c) == ML_NEVER);
+    world_frame(&w, 0, 0, poll_request()->stream, begin, sizeof begin);
+    world_pass(&w, ML_SEC(1));
+    assert_true(ml_control_reading_since(&w.c) == w.now - ML_SEC(1));
+    world_closed(&w, w.session, ML_CLOSE_EOF);
+    assert_true(ml_control_reading_since(&w.c) == ML_NEVER);
+    w.c.window = 2048;
+    world_pass(&w, ML_SEC(70));
+    assert_true(w.session != 0);
+    assert_int_equal(w.window, 2048);
+}
+
 static void C46_C48_poll_survives_119_s_of_silence_and_not_120(void **state)
 {
     (void)state;
@@ -808,6 +826,7 @@ int main(void)
         cmocka_unit_test(a_peerapi_is_published_in_services_by_a_lite_update),
         cmocka_unit_test(C36_oversized_and_empty_messages_end_the_poll),
         cmocka_unit_test(C44_sleep_is_capped_and_exit_stops_for_good),
+        cmocka_unit_test(a_small_window_is_announced_and_a_message_begun_is_seen),
         cmocka_unit_test(C46_C48_poll_survives_119_s_of_silence_and_not_120),
         cmocka_unit_test(C47_a_server_that_ends_every_poll_is_asked_ever_more_rarely),
         cmocka_unit_test(a_network_change_costs_no_connection_that_still_works),

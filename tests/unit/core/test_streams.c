@@ -102,11 +102,53 @@ static void a_burst_larger_than_the_queue_loses_nothing_while_the_host_takes_it(
     net_end(n);
 }
 
+/* A node of a small heap that has the regions and reads a netmap message. */
+static struct net *start_reading(void)
+{
+    struct net *n = net_start(NET_OPEN, NET_OPEN, 1);
+    ml_engine *ml = n->w.n[0].ml;
+    ml->is_heap_small = true;
+    ml->control.poll.in_message = true;
+    ml->control.poll.message_at = n->w.now;
+    ml_netcheck_set_map_poll(&ml->netcheck, true);
+    net_regions(n, 0);
+    world_netmap(&n->w, 0);
+    net_run(n, ML_MSEC(900));
+    assert_int_equal(ml->derp.home, 1);
+    assert_int_equal(n->dials[1], 0);
+    assert_true(ml_poll_deadline(ml) > n->w.now);
+    return n;
+}
+
+static void with_a_small_heap_a_relay_is_dialled_when_the_netmap_was_read(void **state)
+{
+    (void)state;
+    struct net *n = start_reading();
+    n->w.n[0].ml->control.poll.in_message = false;
+    net_run(n, ML_MSEC(200));
+    assert_true(ml_derp_pool_is_connected(&n->w.n[0].ml->derp, 1));
+    net_end(n);
+}
+
+static void with_a_small_heap_a_relay_does_not_wait_for_ever_for_a_netmap(void **state)
+{
+    (void)state;
+    struct net *n = start_reading();
+    net_run(n, ML_MSEC(1000));
+    assert_int_equal(n->dials[1], 0);
+    net_run(n, ML_MSEC(300));
+    assert_true(n->w.n[0].ml->control.poll.in_message);
+    assert_true(ml_derp_pool_is_connected(&n->w.n[0].ml->derp, 1));
+    net_end(n);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(D44_a_no_measure_no_home_region_is_dialled_for_a_peer_that_lives_there),
         cmocka_unit_test(D51_a_relay_is_read_on_although_the_host_takes_nothing),
+        cmocka_unit_test(with_a_small_heap_a_relay_is_dialled_when_the_netmap_was_read),
+        cmocka_unit_test(with_a_small_heap_a_relay_does_not_wait_for_ever_for_a_netmap),
         cmocka_unit_test(a_burst_larger_than_the_queue_loses_nothing_while_the_host_takes_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
