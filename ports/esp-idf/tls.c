@@ -244,6 +244,12 @@ static struct session *find_session(const struct ml_tls_conn *c)
     return NULL;
 }
 
+/** A ticket goes into the client's first message, which has to fit into one record of ours. */
+static bool is_ticket_long(const mbedtls_ssl_session *s)
+{
+    return s->MBEDTLS_PRIVATE(ticket_len) > MBEDTLS_SSL_OUT_CONTENT_LEN / 2;
+}
+
 static void keep_session(struct ml_tls_conn *c)
 {
     if (!may_resume(c)) {
@@ -256,7 +262,7 @@ static void keep_session(struct ml_tls_conn *c)
     forget_session(s);
     mbedtls_ssl_session_init(&s->s);
     s->names = malloc(c->names_size);
-    if (s->names == NULL || mbedtls_ssl_get_session(&c->ssl, &s->s) != 0) {
+    if (s->names == NULL || mbedtls_ssl_get_session(&c->ssl, &s->s) != 0 || is_ticket_long(&s->s)) {
         mbedtls_ssl_session_free(&s->s);
         free(s->names);
         s->names = NULL;

@@ -292,6 +292,7 @@ static void enter(struct ml_map_parse *p, enum ml_map_ctx ctx, enum ml_map_field
         break;
     case C_DERP_NODE:
         memset(&p->u.region.node, 0, sizeof p->u.region.node);
+        p->u.region.cert[0] = '\0';
         p->is_derp_bad = false;
         break;
     case C_SCORES:
@@ -378,8 +379,8 @@ static void leave_patch(struct ml_map_parse *p)
 static void leave_derp_node(struct ml_map_parse *p)
 {
     struct ml_derp_region *r = &p->u.region.region;
-    const struct ml_derp_node *n = &p->u.region.node;
-    if (n->host[0] == '\0' || p->is_derp_bad) {
+    struct ml_derp_node *n = &p->u.region.node;
+    if (n->host[0] == '\0' || p->is_derp_bad || !ml_derp_set_cert(n, p->u.region.cert)) {
         cut(p);
     } else if (r->node_count < ML_DERP_NODES) {
         r->nodes[r->node_count++] = *n;
@@ -767,8 +768,8 @@ static void scalar_derp(struct ml_map_parse *p, enum ml_map_field f, const struc
         break;
     case F_DERP_HOST:
     case F_DERP_CERT: {
-        char *dst = f == F_DERP_HOST ? n->host : n->cert_name;
-        size_t cap = f == F_DERP_HOST ? sizeof n->host : sizeof n->cert_name;
+        char *dst = f == F_DERP_HOST ? n->host : p->u.region.cert;
+        size_t cap = f == F_DERP_HOST ? ML_DERP_HOST_CAP : sizeof p->u.region.cert;
         if (v->kind != ML_JSON_STRING || v->is_cut || v->len >= cap) {
             /* Cut short it would be another host or another pin: such a server is left out. */
             p->is_derp_bad = true;

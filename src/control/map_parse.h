@@ -56,6 +56,7 @@ struct ml_map_parse {
         struct {
             struct ml_derp_region region;
             struct ml_derp_node node;
+            char cert[ML_DERP_CERT_CAP];
         } region;
         struct {
             uint64_t id;

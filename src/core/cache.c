@@ -102,7 +102,11 @@ static void write_region(struct ml_writer *w, const struct ml_derp_region *g)
         ml_write_u8(w, (uint8_t)((n->no_ip4 ? NODE_NO_IP4 : 0) | (n->no_ip6 ? NODE_NO_IP6 : 0) |
                                  (n->is_stun_only ? NODE_STUN_ONLY : 0) | (n->is_insecure_for_tests ? NODE_INSECURE : 0)));
         ml_store_write_text(w, n->host);
-        ml_store_write_text(w, n->cert_name);
+        char cert[ML_DERP_CERT_CAP];
+        struct ml_writer cw = ml_writer_of((uint8_t *)cert, sizeof cert);
+        ml_derp_write_cert(&cw, n);
+        ml_write_end_str(&cw);
+        ml_store_write_text(w, cert);
         write_ip(w, &n->ip4);
         write_ip(w, &n->ip6);
         ml_write_be32(w, (uint32_t)n->stun_port);
@@ -131,8 +135,10 @@ static void read_region(struct ml_reader *r, struct ml_derp_region *g)
         n->no_ip6 = (flags & NODE_NO_IP6) != 0;
         n->is_stun_only = (flags & NODE_STUN_ONLY) != 0;
         n->is_insecure_for_tests = (flags & NODE_INSECURE) != 0;
-        ml_store_read_text(r, n->host, sizeof n->host);
-        ml_store_read_text(r, n->cert_name, sizeof n->cert_name);
+        char cert[ML_DERP_CERT_CAP] = "";
+        ml_store_read_text(r, n->host, ML_DERP_HOST_CAP);
+        ml_store_read_text(r, cert, sizeof cert);
+        r->bad |= !ml_derp_set_cert(n, cert);
         n->ip4 = read_ip(r);
         n->ip6 = read_ip(r);
         n->stun_port = (int32_t)ml_read_be32(r);

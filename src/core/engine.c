@@ -57,7 +57,8 @@ static bool get_sizes(const ml_config *cfg, struct sizes *z)
     z->outq = cfg->out_queue_bytes ? cfg->out_queue_bytes : DEFAULT_OUTQ;
     z->tx = cfg->stream_tx_bytes ? cfg->stream_tx_bytes : DEFAULT_STREAM_TX;
     /* A packet that waits for a session costs 1.3 KB; a host with much memory has many sessions too. */
-    z->stages = (uint16_t)(z->outq / 4096U < 4U ? 4U : (z->outq / 4096U > 256U ? 256U : z->outq / 4096U));
+    uint32_t least = z->outq < 8192U ? 3U : 4U;
+    z->stages = (uint16_t)(z->outq / 4096U < least ? least : (z->outq / 4096U > 256U ? 256U : z->outq / 4096U));
     z->routes = (uint16_t)(z->slots < 16 ? 16 : z->slots);
     z->handshakes = (uint16_t)(z->slots / 16U < 4U ? 4U : (z->slots / 16U > 32U ? 32U : z->slots / 16U));
     /* Half of the peers may be waiting for an answer at a time. */

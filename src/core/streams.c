@@ -13,7 +13,6 @@
 #define DERP_PORT       443
 #define DERP_TIMEOUT_MS 10000U
 #define STUCK_PATIENCE  ML_SEC(1)
-#define PIN_PREFIX      "sha256-raw:"
 
 /* ---- Control ---- */
 
@@ -269,16 +268,12 @@ void core_relay_dial(const struct ml_engine *ml, const struct ml_derp_node *node
                             .tls = true,
                             .sni = node->host,
                             .verify_name = node->host};
-    if (strncmp(node->cert_name, PIN_PREFIX, sizeof PIN_PREFIX - 1) == 0) {
-        const char *hex = node->cert_name + sizeof PIN_PREFIX - 1;
-        /* A pin that cannot be read must not turn into "no pin": no certificate has this hash. */
-        if (!ml_hex_parse(hex, strlen(hex), pin, 32)) {
-            memset(pin, 0, 32);
-        }
+    if (node->has_pin) {
+        memcpy(pin, ml_derp_cert(node), 32);
         out->pin_sha256 = pin;
         out->verify_name = NULL;
-    } else if (node->cert_name[0]) {
-        out->verify_name = node->cert_name;
+    } else if (ml_derp_cert(node)[0]) {
+        out->verify_name = ml_derp_cert(node);
     }
     out->no_verify = ml->is_insecure_ok && node->is_insecure_for_tests;
 }

@@ -116,7 +116,7 @@ static bool find_victim(const struct ml_derp_table *t, uint16_t id, const struct
 
 static bool same_server(const struct ml_derp_node *a, const struct ml_derp_node *b)
 {
-    return strcmp(a->host, b->host) == 0 && strcmp(a->cert_name, b->cert_name) == 0 && memcmp(&a->ip4, &b->ip4, 16) == 0 &&
+    return memcmp(a->host, b->host, sizeof a->host) == 0 && a->has_pin == b->has_pin && memcmp(&a->ip4, &b->ip4, 16) == 0 &&
            memcmp(&a->ip6, &b->ip6, 16) == 0 && a->no_ip4 == b->no_ip4 && a->no_ip6 == b->no_ip6 &&
            a->is_stun_only == b->is_stun_only && a->is_insecure_for_tests == b->is_insecure_for_tests &&
            a->stun_port == b->stun_port && a->derp_port == b->derp_port;

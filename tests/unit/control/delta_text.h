@@ -125,7 +125,7 @@ static inline void dt_region(struct ml_writer *w, const struct ml_derp_region *r
         const struct ml_derp_node *n = &r->nodes[i];
         dt_str(w, "node", n->host);
         ml_write_str(w, "|");
-        ml_write_str(w, n->cert_name);
+        ml_derp_write_cert(w, n);
         ml_write_str(w, "|");
         ml_write_str(w, n->no_ip4 ? "off" : "");
         ml_write_ip(w, &n->ip4);

@@ -10,12 +10,14 @@ enum { MBEDTLS_SSL_VERIFY_NONE, MBEDTLS_SSL_VERIFY_OPTIONAL, MBEDTLS_SSL_VERIFY_
 #define MBEDTLS_ERR_SSL_INTERNAL_ERROR              (-0x6c00)
 #define MBEDTLS_ERR_SSL_ALLOC_FAILED                (-0x7f00)
 #define MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET (-0x7b00)
+#define MBEDTLS_SSL_OUT_CONTENT_LEN                 1408
 #define MBEDTLS_PRIVATE(member)                     private_##member
 typedef struct {
     int unused;
 } mbedtls_ssl_config;
 typedef struct {
     mbedtls_x509_crt *MBEDTLS_PRIVATE(peer_cert);
+    size_t MBEDTLS_PRIVATE(ticket_len);
 } mbedtls_ssl_session;
 typedef struct {
     mbedtls_ssl_session *MBEDTLS_PRIVATE(session);
