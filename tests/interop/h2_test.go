@@ -132,6 +132,7 @@ func rawServer(t *testing.T, script func(*http2.Framer)) func(net.Conn) {
 			t.Errorf("preface %q %v", pre, err)
 		}
 		script(http2.NewFramer(c, c))
+		io.Copy(io.Discard, c) // the client ends first: its next write to a closed socket would end it before it has read all
 	}
 }
 
