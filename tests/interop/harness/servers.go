@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -120,7 +121,20 @@ func (lab *Lab) waitTCP(tb testing.TB, what, addr string, p *Proc) {
 	})
 }
 
+// The kernel may offer a port again that it was just given back, before the program it was meant for has bound it.
+var portsGiven sync.Map
+
 func freePort(tb testing.TB, network string) int {
+	tb.Helper()
+	for {
+		port := openPort(tb, network)
+		if _, again := portsGiven.LoadOrStore(fmt.Sprint(network, port), true); !again {
+			return port
+		}
+	}
+}
+
+func openPort(tb testing.TB, network string) int {
 	tb.Helper()
 	if network == "udp" {
 		c, err := net.ListenPacket("udp", "127.0.0.1:0")
