@@ -324,7 +324,7 @@ static ml_time earliest(ml_time a, ml_time b)
 
 ml_time ml_port_deadline(const ml_port *p)
 {
-    if (p->is_behind) {
+    if (p->is_behind || ml_wake_is_asked()) {
         return 0; /* what a stream still holds makes no socket readable */
     }
     ml_time at = earliest(ml_poll_deadline(p->engine), ml_streams_deadline(&p->streams));
@@ -340,6 +340,7 @@ ml_err ml_port_step(ml_port *p, ml_time until)
     ml_time now = ml_sys_now();
     ml_time at = earliest(ml_port_deadline(p), until);
     ml_loop_wait(&p->loop, at == ML_NEVER ? ML_NEVER : at > now ? at - now : 0);
+    ml_wake_noticed();
     atomic_fetch_add(&wakes, 1);
     now = ml_sys_now();
     if (now >= p->clock_at) {

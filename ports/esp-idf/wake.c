@@ -8,6 +8,7 @@
 #include "freertos/FreeRTOS.h"
 #include "freertos/semphr.h"
 #include "freertos/task.h"
+#include "freertos/timers.h"
 #include "lwip/sys.h"
 #include "lwip/tcpip.h"
 #include "lwip/udp.h"
@@ -22,8 +23,22 @@ static struct {
     int fd, slot;
     uint16_t port;
     struct udp_pcb *pcb; /**< Of lwIP's thread. */
-    atomic_bool open, pending;
+    atomic_bool open;
+    atomic_bool asked;   /**< The task has not looked since somebody asked. */
+    atomic_bool pending; /**< A byte was sent, or is about to be. */
+    atomic_bool watched; /**< The timer runs. */
+    atomic_uint looks;   /**< How often the task has looked. */
 } w = {.fd = -1, .slot = -1};
+
+/**
+ * Runs while a wake-up is not noticed, and sends again what got lost: each byte needs memory of lwIP's in several places, not all
+ * of which tell, and nothing that needs none gets a task out of select(). Made once and kept, since taking it apart would need
+ * room in the queue of the timers.
+ */
+static StaticTimer_t watch_memory;
+static TimerHandle_t watch;
+static unsigned looks_before;
+#define WATCH_MS 100
 
 /** Made once per port, so that closing needs no memory; one call at a time, since the host's lock is held. */
 static SemaphoreHandle_t done;
@@ -63,20 +78,65 @@ static void send_byte(void *arg)
         pbuf_free(p);
     }
     if (!sent) {
-        atomic_store(&w.pending, false); /* The next wake-up tries again. */
+        atomic_store(&w.pending, false);
+    }
+}
+
+static void ask(void)
+{
+    atomic_store(&w.asked, true);
+    if (!atomic_exchange(&w.watched, true) && xTimerStart(watch, 0) != pdPASS) {
+        atomic_store(&w.watched, false);
+    }
+}
+
+/** In the task of FreeRTOS's timers, which must not wait. */
+static void look_after(TimerHandle_t timer)
+{
+    unsigned looks = atomic_load(&w.looks);
+    bool has_looked = looks != looks_before;
+    looks_before = looks;
+    if (!atomic_load(&w.open) || !atomic_load(&w.asked)) {
+        atomic_store(&w.pending, false); /* if something else woke the task, and the byte did not come */
+        (void)xTimerStop(timer, 0);
+        atomic_store(&w.watched, false);
+        if (atomic_load(&w.asked)) {
+            ask();
+        }
+    } else if (!has_looked) {
+        atomic_store(&w.pending, tcpip_try_callback(send_byte, NULL) == ERR_OK);
     }
 }
 
 void ml_wake(void)
 {
-    if (atomic_load(&w.open) && !atomic_exchange(&w.pending, true) && tcpip_callback(send_byte, NULL) != ERR_OK) {
+    if (!atomic_load(&w.open)) {
+        return;
+    }
+    ask();
+    if (!atomic_exchange(&w.pending, true) && tcpip_callback(send_byte, NULL) != ERR_OK) {
         atomic_store(&w.pending, false);
     }
 }
 
+bool ml_wake_is_asked(void)
+{
+    return atomic_load(&w.asked);
+}
+
+void ml_wake_noticed(void)
+{
+    atomic_store(&w.asked, false);
+    atomic_fetch_add(&w.looks, 1);
+}
+
 void ml_wake_from_tcpip(void)
 {
-    if (atomic_load(&w.open) && !atomic_exchange(&w.pending, true)) {
+    if (!atomic_load(&w.open)) {
+        return;
+    }
+    ask();
+    if (!atomic_exchange(&w.pending, true)) {
         send_byte(NULL);
     }
 }
@@ -114,6 +174,9 @@ bool ml_wake_open(struct ml_loop *loop)
     w.fd = socket(AF_INET, SOCK_DGRAM, IPPROTO_UDP);
     w.slot = -1;
     done = xSemaphoreCreateBinary();
+    if (watch == NULL) {
+        watch = xTimerCreateStatic("microlink", pdMS_TO_TICKS(WATCH_MS), pdTRUE, NULL, look_after, &watch_memory);
+    }
     if (w.fd >= 0 && ml_sys_prepare_fd(w.fd) == 0 && bind(w.fd, (struct sockaddr *)&s, sizeof s) == 0 &&
         getsockname(w.fd, (struct sockaddr *)&s, &len) == 0) {
         w.port = ntohs(s.sin_port);
@@ -124,6 +187,7 @@ bool ml_wake_open(struct ml_loop *loop)
         return false;
     }
     atomic_store(&w.pending, false);
+    atomic_store(&w.asked, false);
     atomic_store(&w.open, true);
     return true;
 }

@@ -3,6 +3,8 @@
  *
  * lwIP's own thread must not call the socket API, and a socket is not to be shared by tasks; so the byte is sent with the raw
  * API from lwIP's thread, whoever asks. Wake-ups that come before the first was noticed are merged.
+ * A byte takes memory, and can get lost where lwIP has none: until the task has noticed, it does not go to sleep, and a timer sends
+ * another one every 100 ms.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -19,6 +21,10 @@ bool ml_wake_open(struct ml_loop *loop);
 void ml_wake_close(struct ml_loop *loop);
 /** @brief From any task but lwIP's. Harmless when nothing is open. */
 void ml_wake(void);
+/** @brief Somebody asked since the task looked last: do not wait. */
+bool ml_wake_is_asked(void);
+/** @brief The task is awake and looks at everything after this. */
+void ml_wake_noticed(void);
 /** @brief From lwIP's thread. */
 void ml_wake_from_tcpip(void);
 

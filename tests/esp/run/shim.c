@@ -16,6 +16,7 @@
 #include "freertos/queue.h"
 #include "freertos/semphr.h"
 #include "freertos/task.h"
+#include "freertos/timers.h"
 #include "lwip/dns.h"
 #include "lwip/sys.h"
 #include "lwip/tcpip.h"
@@ -34,7 +35,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-atomic_int shim_allocs_left = -1, shim_fail_in, shim_blocks, shim_no_thread_sem, shim_not_random;
+atomic_int shim_allocs_left = -1, shim_fail_in, shim_blocks, shim_no_thread_sem, shim_not_random, shim_lose_datagrams;
 
 /* ---- The heap: malloc() and the like of everything linked into the test, by the linker's --wrap. ---- */
 
@@ -229,6 +230,50 @@ void vQueueDelete(QueueHandle_t q)
     (void)q;
 }
 
+/* The one timer there is. Its thread looks every tick. */
+static void (*timer_fn)(TimerHandle_t timer);
+static TickType_t timer_period;
+static atomic_bool timer_on;
+
+static void *timer_thread(void *arg)
+{
+    (void)arg;
+    for (TickType_t ticks = 0;; ticks = atomic_load(&timer_on) ? ticks + 1 : 0) {
+        if (ticks >= timer_period) {
+            ticks = 0;
+            timer_fn((TimerHandle_t)&timer_on);
+        }
+        vTaskDelay(1);
+    }
+    return NULL;
+}
+
+TimerHandle_t xTimerCreateStatic(const char *name, TickType_t period, BaseType_t reload, void *id,
+                                 void (*fn)(TimerHandle_t timer), StaticTimer_t *memory)
+{
+    (void)name, (void)reload, (void)id, (void)memory;
+    pthread_t t;
+    timer_fn = fn;
+    timer_period = period;
+    pthread_create(&t, NULL, timer_thread, NULL);
+    pthread_detach(t);
+    return (TimerHandle_t)&timer_on;
+}
+
+BaseType_t xTimerStart(TimerHandle_t timer, TickType_t wait)
+{
+    (void)timer, (void)wait;
+    atomic_store(&timer_on, true);
+    return pdPASS;
+}
+
+BaseType_t xTimerStop(TimerHandle_t timer, TickType_t wait)
+{
+    (void)timer, (void)wait;
+    atomic_store(&timer_on, false);
+    return pdPASS;
+}
+
 /* ---- lwIP: its thread, one call after the other ---- */
 
 struct work {
@@ -280,6 +325,11 @@ err_t tcpip_callback(void (*fn)(void *ctx), void *ctx)
     pthread_cond_signal(&work_cond);
     pthread_mutex_unlock(&work_lock);
     return ERR_OK;
+}
+
+err_t tcpip_try_callback(void (*fn)(void *ctx), void *ctx)
+{
+    return tcpip_callback(fn, ctx);
 }
 
 err_t tcpip_input(struct pbuf *p, struct netif *n)
@@ -341,6 +391,9 @@ err_t udp_sendto(struct udp_pcb *u, struct pbuf *p, const ip_addr_t *to, u16_t p
 {
     (void)to;
     struct sockaddr_in s = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    if (atomic_load(&shim_lose_datagrams)) {
+        return ERR_OK;
+    }
     return sendto(u->fd, p->payload, p->len, 0, (struct sockaddr *)&s, sizeof s) < 0 ? ERR_MEM : ERR_OK;
 }
 

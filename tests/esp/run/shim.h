@@ -27,6 +27,8 @@ extern struct shim_nvs shim_nvs;
 extern atomic_int shim_allocs_left;
 /** Which of the next allocations fails, once; 0: none. */
 extern atomic_int shim_fail_in;
+/** A datagram that is sent gets lost, and nobody is told. */
+extern atomic_int shim_lose_datagrams;
 /** A task that has no semaphore of lwIP yet gets none. */
 extern atomic_int shim_no_thread_sem;
 /** esp_fill_random() repeats itself. */

@@ -98,6 +98,30 @@ static void an_ip_event_wakes_the_task(void **state)
     microlink_deinit(ml);
 }
 
+static void a_wake_up_without_memory_for_its_packet_is_not_lost(void **state)
+{
+    (void)state;
+    for (int until = 0; until < 4; until++) { /* the call of lwIP's thread, the packet, none, what receives it */
+        microlink_config_t c = config();
+        microlink_t *ml = microlink_init(&c);
+        assert_non_null(ml);
+        usleep(100000);
+        uint32_t before = microlink_esp_get_wake_count();
+        atomic_store(&shim_allocs_left, until < 3 ? until : -1);
+        atomic_store(&shim_lose_datagrams, until == 3);
+        shim_ip_event();
+        usleep(250000);
+        atomic_store(&shim_allocs_left, -1);
+        atomic_store(&shim_lose_datagrams, 0);
+        usleep(700000);
+        uint32_t woke = microlink_esp_get_wake_count();
+        assert_in_range(woke - before, 2, 8);
+        usleep(500000);
+        assert_int_equal(microlink_esp_get_wake_count(), woke);
+        microlink_deinit(ml);
+    }
+}
+
 static void two_hundred_cycles_of_connect_disconnect_and_init_leave_nothing_behind(void **state)
 {
     (void)state;
@@ -505,6 +529,7 @@ int main(void)
         cmocka_unit_test(the_task_drives_and_a_server_that_is_not_there_becomes_a_problem_event),
         cmocka_unit_test(an_idle_node_does_not_wake_up),
         cmocka_unit_test(an_ip_event_wakes_the_task),
+        cmocka_unit_test(a_wake_up_without_memory_for_its_packet_is_not_lost),
         cmocka_unit_test(two_hundred_cycles_of_connect_disconnect_and_init_leave_nothing_behind),
         cmocka_unit_test(the_api_may_be_called_from_several_threads_while_the_node_runs),
         cmocka_unit_test(what_is_missing_is_said_in_a_sentence),
