@@ -49,7 +49,8 @@ void ml_control_clear(struct ml_control *c);
 
 /** The node's key as stored by an earlier run, or all zero. */
 struct ml_control_identity {
-    ml_private_key node_key; /**< Committed: the server has accepted it. All zero: none, register anew. */
+    ml_private_key node_key; /**< The server has accepted it. All zero: none, register anew. */
+    bool is_candidate;       /**< It has not yet: a login with this key waited for a person (ML_CONTROL_EV_CANDIDATE). */
 };
 
 /**
@@ -123,6 +124,7 @@ enum ml_control_event_type {
     ML_CONTROL_EV_NONE,
     ML_CONTROL_EV_SERVER_KEY,   /**< server_key was fetched and proven by a handshake: cache it. */
     ML_CONTROL_EV_IDENTITY,     /**< node_key was accepted: store it and use it from now on. NULL: forgotten (logout). */
+    ML_CONTROL_EV_CANDIDATE,    /**< node_key waits for a person: store it, for the URL is good for it only. NULL: no more. */
     ML_CONTROL_EV_REGISTERED,   /**< user_id, user_login: the owner. */
     ML_CONTROL_EV_LOGIN_URL,    /**< text: the page the user must visit; "" when none is pending any more. */
     ML_CONTROL_EV_STATE,        /**< state changed. */

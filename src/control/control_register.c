@@ -315,6 +315,7 @@ static void follow_url(struct ml_control *c, ml_time now)
     }
     bool is_same = strcmp(r->followup, r->auth_url) == 0;
     set_login_url(c, r->auth_url);
+    ml_control_mark(c, ML_CONTROL_EV_CANDIDATE);
     ml_control_problem_set(c, c->is_self_expired ? ML_CONTROL_PROBLEM_NODE_EXPIRED : ML_CONTROL_PROBLEM_NONE, 0, NULL, 0);
     r->failures = is_same ? r->failures + 1 : 0;
     r->retry_at = is_same ? ml_control_backoff(c, now, r->failures) : now;
@@ -345,6 +346,7 @@ void ml_control_register_end(struct ml_control *c, ml_time now, bool is_whole)
     } else if (r->error[0]) {
         fail(c, now, ml_control_problem_of_error(r->error, strlen(r->error)), r->error, strlen(r->error));
     } else if (r->is_expired) {
+        ml_control_mark(c, ML_CONTROL_EV_CANDIDATE);
         if (r->has_rotated) {
             drop_candidate(c);
             fail(c, now, ML_CONTROL_PROBLEM_NODE_EXPIRED, NULL, 0);

@@ -479,8 +479,10 @@ static ml_err start_control(struct ml_engine *ml, ml_time now)
         return ML_ERR_ARG;
     }
     ml_wipe(ml->auth_key, sizeof ml->auth_key);
-    struct ml_control_identity id = {.node_key = ml->identity.node};
-    ml_control_start(&ml->control, now, ml->identity.has_node ? &id : NULL);
+    bool has_node = ml->identity.has_node;
+    struct ml_control_identity id = {.node_key = has_node ? ml->identity.node : ml->identity.candidate,
+                                     .is_candidate = !has_node};
+    ml_control_start(&ml->control, now, &id);
     ml_wipe(&id, sizeof id);
     return ML_OK;
 }

@@ -89,7 +89,7 @@ size_t ml_store_write_identity(uint8_t *buf, size_t cap, const struct ml_identit
     write_header(&w, ML_STORE_IDENTITY);
     ml_write_bytes(&w, id->machine.b, 32);
     ml_write_u8(&w, id->has_node ? 1 : 0);
-    ml_write_bytes(&w, id->node.b, 32);
+    ml_write_bytes(&w, id->has_node ? id->node.b : id->candidate.b, 32);
     ml_write_bytes(&w, id->disco.b, 32);
     ml_store_write_text(&w, id->login);
     return ml_store_end(&w);
@@ -104,7 +104,7 @@ bool ml_store_read_identity(const uint8_t *buf, size_t len, struct ml_identity *
     }
     ml_read_copy(&r, id.machine.b, 32);
     id.has_node = ml_read_u8(&r) != 0;
-    ml_read_copy(&r, id.node.b, 32);
+    ml_read_copy(&r, id.has_node ? id.node.b : id.candidate.b, 32);
     ml_read_copy(&r, id.disco.b, 32);
     ml_store_read_text(&r, id.login, sizeof id.login);
     bool ok = !r.bad;

@@ -16,8 +16,19 @@
 
 /* ---- Control ---- */
 
+static void take_candidate(struct ml_engine *ml, const ml_private_key *key)
+{
+    static const ml_private_key none = {{0}};
+    key = key ? key : &none;
+    if (!ml_ct_equal(ml->identity.candidate.b, key->b, sizeof key->b)) {
+        ml->identity.candidate = *key;
+        core_store(ml, ML_STORE_IDENTITY);
+    }
+}
+
 static void take_identity(struct ml_engine *ml, ml_time now, const ml_private_key *key, const ml_node_key *pub)
 {
+    ml_wipe(&ml->identity.candidate, sizeof ml->identity.candidate);
     if (key) {
         ml->identity.node = *key;
         ml->identity.has_node = true;
@@ -44,6 +55,9 @@ static void control_event(struct ml_engine *ml, ml_time now, const struct ml_con
         break;
     case ML_CONTROL_EV_IDENTITY:
         take_identity(ml, now, ev->node_key, ev->node_pub);
+        break;
+    case ML_CONTROL_EV_CANDIDATE:
+        take_candidate(ml, ev->node_key);
         break;
     case ML_CONTROL_EV_REGISTERED:
         ml->self.user_id = ev->user_id;

@@ -67,6 +67,17 @@ func TestC22_JoinWithAKeyAndInteractively(t *testing.T) {
 		lab.Headscale.CLI(t, "auth", "register", "--auth-id", path.Base(url), "--user", "lab")
 		n.WaitRunning(t, 20*time.Second)
 	})
+	t.Run("headscale, interactive, started anew before the visit", func(t *testing.T) {
+		if harness.SubjectIsOfficial() {
+			t.Skip("the official node keeps no key before it is accepted")
+		}
+		n := lab.Host("hs-anew").Microlink(t, harness.NodeOptions{Userspace: true})
+		url := waitLoginURL(t, n)
+		n.Proc.Kill()
+		lab.Headscale.CLI(t, "auth", "register", "--auth-id", path.Base(url), "--user", "lab")
+		n.Start()
+		n.WaitRunning(t, 20*time.Second)
+	})
 	t.Run("test server, key", func(t *testing.T) {
 		_, url := lab.TestControl(t, func(s *testcontrol.Server) { s.RequireAuthKey = "tskey-auth-right" })
 		n := lab.Host("tc-key").Microlink(t, harness.NodeOptions{AuthKey: "tskey-auth-right", URL: url, Userspace: true})

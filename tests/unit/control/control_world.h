@@ -49,7 +49,7 @@ struct world {
     char problem[ML_TEXT_CAP], login[256];
     enum ml_control_problem problem_code;
     bool has_key;
-    ml_private_key node_key;
+    ml_private_key node_key, candidate; /* the latter all zero: none */
     unsigned deltas[ML_DELTA_ABORT + 1];
     int64_t last_time_ms;
 
@@ -375,6 +375,8 @@ static inline void world_event(struct world *w, const struct ml_control_event *e
         if (ev->node_key) {
             w->node_key = *ev->node_key;
         }
+    } else if (ev->type == ML_CONTROL_EV_CANDIDATE) {
+        w->candidate = ev->node_key ? *ev->node_key : (ml_private_key){{0}};
     }
 }
 

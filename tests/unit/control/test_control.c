@@ -385,11 +385,68 @@ static void C26_C27_interactive_login_follows_the_url_and_commits_last(void **st
     assert_int_equal(world_count(&w, MAP, "\"Stream\":true"), 1);
 }
 
+/* The text of the public half, as in a request. */
+static const char *key_text(const ml_private_key *key)
+{
+    static char text[80];
+    ml_node_key pub;
+    ml_x25519_base(pub.b, key);
+    struct ml_writer tw = ml_writer_of((uint8_t *)text, sizeof text);
+    ml_write_key(&tw, "nodekey:", pub.b);
+    ml_write_end_str(&tw);
+    return text;
+}
+
+static void a_login_that_waits_for_a_person_survives_a_restart(void **state)
+{
+    (void)state;
+    start("http://127.0.0.1:8080", true);
+    assert_int_equal(w.events[ML_CONTROL_EV_CANDIDATE], 0);
+    world_answer(&w, last(REGISTER), 200, "{\"AuthURL\":\"https://a/1\"}");
+    world_run(&w);
+    assert_int_equal(w.events[ML_CONTROL_EV_CANDIDATE], 1);
+    assert_non_null(strstr(last(REGISTER)->body, key_text(&w.candidate)));
+    /* Stopping does not give it up. */
+    struct ml_control_identity id = {.node_key = w.candidate, .is_candidate = true};
+    ml_control_stop(&w.c, w.now);
+    world_run(&w);
+    assert_int_equal(w.events[ML_CONTROL_EV_CANDIDATE], 1);
+
+    /* The person came while nobody was there. */
+    world_init(&w, "http://127.0.0.1:8080", true);
+    ml_control_start(&w.c, w.now, &id);
+    world_run(&w);
+    assert_non_null(strstr(last(REGISTER)->body, key_text(&id.node_key)));
+    assert_null(strstr(last(REGISTER)->body, "Followup"));
+    world_answer(&w, last(REGISTER), 200, OK_BODY);
+    world_run(&w);
+    assert_int_equal(w.events[ML_CONTROL_EV_IDENTITY], 1);
+    assert_memory_equal(&w.node_key, &id.node_key, sizeof w.node_key);
+
+    /* The server does not want it any more: another one. */
+    world_init(&w, "http://127.0.0.1:8080", true);
+    w.seed++;
+    ml_control_start(&w.c, w.now, &id);
+    world_run(&w);
+    world_answer(&w, last(REGISTER), 200, "{\"NodeKeyExpired\":true}");
+    world_run(&w);
+    assert_int_equal(w.events[ML_CONTROL_EV_CANDIDATE], 1);
+    assert_null(strstr(last(REGISTER)->body, key_text(&id.node_key)));
+    world_answer(&w, last(REGISTER), 200, "{\"AuthURL\":\"https://a/2\"}");
+    world_run(&w);
+    assert_true(memcmp(&w.candidate, &id.node_key, sizeof id.node_key) != 0);
+    assert_non_null(strstr(last(REGISTER)->body, key_text(&w.candidate)));
+    ml_control_logout(&w.c, w.now);
+    world_run(&w);
+    assert_int_equal(w.events[ML_CONTROL_EV_IDENTITY], 1);
+    assert_false(w.has_key);
+}
+
 static void C28_expired_key_is_rotated_with_old_node_key_once_per_attempt(void **state)
 {
     (void)state;
     world_init(&w, "http://127.0.0.1:8080", true);
-    struct ml_control_identity id;
+    struct ml_control_identity id = {0};
     ml_x25519_keygen(&id.node_key, &w.random);
     ml_control_set_auth_key(&w.c, w.now, "k");
     ml_control_start(&w.c, w.now, &id);
@@ -819,6 +876,7 @@ int main(void)
         cmocka_unit_test(C24_a_refused_auth_key_is_tried_once_a_minute_for_ever),
         cmocka_unit_test(C25_unauthorized_machine_polls_and_runs_when_the_self_node_says_so),
         cmocka_unit_test(C26_C27_interactive_login_follows_the_url_and_commits_last),
+        cmocka_unit_test(a_login_that_waits_for_a_person_survives_a_restart),
         cmocka_unit_test(C28_expired_key_is_rotated_with_old_node_key_once_per_attempt),
         cmocka_unit_test(C28_logout_sends_a_past_expiry_and_erases_the_key_even_without_an_answer),
         cmocka_unit_test(C30_C33_C35_map_requests_carry_everything),

@@ -30,6 +30,12 @@ static void every_record_comes_back_as_it_was_written(void **state)
     assert_true(n > 100 && n <= ML_STORE_MAX);
     assert_true(ml_store_read_identity(buf, n, &got));
     assert_memory_equal(&id, &got, sizeof id);
+    id.has_node = false; /* a login waits for a person */
+    id.candidate = id.node;
+    memset(&id.node, 0, sizeof id.node);
+    n = ml_store_write_identity(buf, sizeof buf, &id);
+    assert_true(ml_store_read_identity(buf, n, &got));
+    assert_memory_equal(&id, &got, sizeof id);
 
     uint8_t mark[12] = {0x40, 0, 0, 0, 0x65, 1, 2, 3, 4, 5, 6, 7}, mark2[12];
     n = ml_store_write_clock(buf, sizeof buf, mark);
