@@ -66,7 +66,7 @@ ml_err ml_ping(ml_engine *ml, ml_time now, const ml_ip *peer_ip, ml_ping_kind ki
     *ping = (struct core_ping){.kind = kind, .token = token, .node_id = p->id, .sent_at = now};
     if (kind == ML_PING_DISCO) {
         /* The path knows the ping by its place in our table. */
-        ml_err err = ml_path_cli_ping(&ml->path, now, slot, (uint32_t)(ping - ml->pings));
+        ml_err err = ml_path_cli_ping(&ml->path, now, slot, (uint32_t)(ping - ml->pings), now < ml->fresh_until);
         if (err != ML_OK) {
             return err;
         }

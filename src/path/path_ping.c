@@ -12,6 +12,9 @@
 
 /* A discovery ping this old gives its place to a new one when the table is full: most round trips are shorter. */
 #define YIELD_AFTER ML_SEC(1)
+/* A CLI ping to a peer that may not know us yet is repeated so often, this long after each other. */
+#define CLI_REPEATS 3
+#define CLI_REPEAT  ML_MSEC(250)
 /* A call-me-maybe that found no fresh endpoints for this long is pointless: discovery asks for a new one. */
 #define CMM_PATIENCE ML_SEC(10)
 
@@ -102,6 +105,50 @@ void ml_path_ping_forget_slot(struct ml_path *p, uint16_t slot)
     }
 }
 
+static bool cli_queue(struct ml_path *p, ml_time now, uint16_t slot, uint8_t cli)
+{
+    const struct ml_path_peer *peer = &p->peers[slot];
+    if (ml_path_is_trusted(p, peer, now)) {
+        ml_addr to = ml_path_best_addr(peer);
+        return ml_path_ping_queue(p, now, slot, &to, 0, ML_PURPOSE_CLI, cli);
+    }
+    bool any = false;
+    if (peer->home_region && !p->cfg.no_derp) {
+        any = ml_path_ping_queue(p, now, slot, NULL, peer->home_region, ML_PURPOSE_CLI, cli);
+    }
+    for (size_t k = 0; k < ML_PATH_CANDIDATES; k++) {
+        const struct ml_path_candidate *c = &peer->cand[k];
+        if (c->from && ml_path_family_usable(p, c->ip6 == 0)) {
+            ml_addr to = ml_path_cand_addr(peer, c);
+            any |= ml_path_ping_queue(p, now, slot, &to, 0, ML_PURPOSE_CLI, cli);
+        }
+    }
+    return any;
+}
+
+static ml_time cli_repeat_at(const struct ml_path_cli *c)
+{
+    return c->is_used && !c->is_done && c->repeats ? c->repeat_at : ML_NEVER;
+}
+
+static void cli_repeat(struct ml_path *p, ml_time now)
+{
+    for (uint8_t i = 0; i < ML_PATH_CLI; i++) {
+        struct ml_path_cli *c = &p->cli[i];
+        if (now < cli_repeat_at(c)) {
+            continue;
+        }
+        c->repeats--;
+        c->repeat_at = now + CLI_REPEAT;
+        uint16_t home = p->cfg.no_derp ? 0 : p->peers[c->slot].home_region;
+        if (home) { /* one way is enough, and the table of pings is small */
+            (void)ml_path_ping_queue(p, now, c->slot, NULL, home, ML_PURPOSE_CLI, (uint8_t)(i + 1));
+        } else {
+            (void)cli_queue(p, now, c->slot, (uint8_t)(i + 1));
+        }
+    }
+}
+
 void ml_path_ping_on_time(struct ml_path *p, ml_time now)
 {
     for (size_t i = 0; i < ML_PATH_PINGS; i++) {
@@ -122,6 +169,7 @@ void ml_path_ping_on_time(struct ml_path *p, ml_time now)
             c->result.is_timeout = true;
         }
     }
+    cli_repeat(p, now);
     for (size_t i = 0; i < p->peer_count; i++) {
         struct ml_path_peer *peer = &p->peers[i];
         if (peer->is_cmm_wanted && ml_path_since(p, now, peer->cmm_wanted_at) >= CMM_PATIENCE) {
@@ -143,6 +191,8 @@ ml_time ml_path_ping_deadline(const struct ml_path *p)
         if (c->is_used && !c->is_done && c->at + ML_PATH_PING_TIMEOUT < first) {
             first = c->at + ML_PATH_PING_TIMEOUT;
         }
+        ml_time again = cli_repeat_at(c);
+        first = again < first ? again : first;
     }
     for (size_t i = 0; i < p->peer_count; i++) {
         const struct ml_path_peer *peer = &p->peers[i];
@@ -299,7 +349,7 @@ size_t ml_path_poll_send(struct ml_path *p, ml_time now, uint8_t *buf, size_t ca
 
 /* ---- CLI pings ---- */
 
-ml_err ml_path_cli_ping(struct ml_path *p, ml_time now, uint16_t slot, uint32_t token)
+ml_err ml_path_cli_ping(struct ml_path *p, ml_time now, uint16_t slot, uint32_t token, bool is_newcomer)
 {
     if (!p->has_keys) {
         return ML_ERR_STATE;
@@ -315,27 +365,12 @@ ml_err ml_path_cli_ping(struct ml_path *p, ml_time now, uint16_t slot, uint32_t 
         return ML_ERR_FULL;
     }
     struct ml_path_peer *peer = &p->peers[slot];
-    uint8_t cli = (uint8_t)(i + 1);
-    bool any = false;
-    if (ml_path_is_trusted(p, peer, now)) {
-        ml_addr to = ml_path_best_addr(peer);
-        any = ml_path_ping_queue(p, now, slot, &to, 0, ML_PURPOSE_CLI, cli);
-    } else {
-        if (peer->home_region && !p->cfg.no_derp) {
-            any = ml_path_ping_queue(p, now, slot, NULL, peer->home_region, ML_PURPOSE_CLI, cli);
-        }
-        for (size_t k = 0; k < ML_PATH_CANDIDATES; k++) {
-            const struct ml_path_candidate *c = &peer->cand[k];
-            if (c->from && ml_path_family_usable(p, c->ip6 == 0)) {
-                ml_addr to = ml_path_cand_addr(peer, c);
-                any |= ml_path_ping_queue(p, now, slot, &to, 0, ML_PURPOSE_CLI, cli);
-            }
-        }
-    }
-    if (!any) {
+    if (!cli_queue(p, now, slot, (uint8_t)(i + 1))) {
         return ML_ERR_NO_PATH;
     }
     p->cli[i] = (struct ml_path_cli){.is_used = true, .slot = slot, .at = now, .result = {.token = token}};
+    p->cli[i].repeats = is_newcomer ? CLI_REPEATS : 0;
+    p->cli[i].repeat_at = now + CLI_REPEAT;
     peer->last_send_at = ml_path_tick(p, ml_path_stamp(now));
     if (peer->heartbeat_at == ML_TICK_NEVER) {
         peer->heartbeat_at = ml_path_tick(p, now + ML_PATH_HEARTBEAT);

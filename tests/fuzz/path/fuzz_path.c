@@ -220,7 +220,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
             break;
         }
         case 9:
-            (void)ml_path_cli_ping(&w->p, w->now, s, arg);
+            (void)ml_path_cli_ping(&w->p, w->now, s, arg, arg & 1);
             break;
         case 10:
             ml_path_rebind(&w->p);
