@@ -108,7 +108,8 @@ static void pause_us(uint64_t us)
     nanosleep(&ts, NULL);
 }
 
-/** Results and pauses as `tailscale ping`: one a second, the end at the first direct pong, TSMP and ICMP once. */
+/** Results and pauses as `tailscale ping`: one a second (but none after the last), the end at the first direct pong, TSMP and ICMP
+ * once. */
 static int word_ping(const struct ml_options *o)
 {
     char path[1024], full[1100], direct[8];
@@ -137,7 +138,9 @@ static int word_ping(const struct ml_options *o)
             if (!is_pong || o->tsmp || o->icmp || (is_direct && o->until_direct)) {
                 return 0;
             }
-            pause_us(1000000);
+            if (n != o->count) {
+                pause_us(1000000);
+            }
         }
         if (n == o->count) {
             break;

@@ -147,11 +147,19 @@ func (n *Node) Up(key string) (string, error) {
 
 // CLI runs a word of the node's own command line tool.
 func (n *Node) CLI(args ...string) (string, error) {
-	tool := []string{Official(n.tb, "tailscale"), "--socket=" + n.Socket}
-	if !n.Official {
-		tool = []string{Program(n.tb), "--socket", n.Socket}
+	return n.Run(40*time.Second, append(n.tool(), args...)...)
+}
+
+// StartCLI is CLI in the background.
+func (n *Node) StartCLI(args ...string) *Proc {
+	return n.Host.Start("cli", append(n.tool(), args...)...)
+}
+
+func (n *Node) tool() []string {
+	if n.Official {
+		return []string{Official(n.tb, "tailscale"), "--socket=" + n.Socket}
 	}
-	return n.Run(40*time.Second, append(tool, args...)...)
+	return []string{Program(n.tb), "--socket", n.Socket}
 }
 
 // MustCLI is CLI; the test fails when the command does.
