@@ -41,5 +41,8 @@ done
 for p in "${pids[@]}"; do
     wait "$p" || failed=1
 done
-[ "$failed" = 0 ] && [ "$ran" -gt 0 ]
+if [ "$failed" != 0 ] || [ "$ran" = 0 ]; then
+    echo "fuzz: $ran targets, failed"
+    exit 1
+fi
 echo "fuzz: $ran targets, ${each} s each, no finding"
