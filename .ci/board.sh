@@ -16,7 +16,7 @@ go vet -tags board .
 status=0
 # Labs mostly wait; what depends on the machine's speed is not among the parallel ones.
 rm -f "$ML_BOARD_BUILD/measured.txt"
-go test -tags board -count=1 -timeout 5m -parallel 3 -run "${BOARD_RUN:-TestBoard}" -v . 2>&1 | tee "$log" |
+go test -tags board -count=1 -timeout 10m -parallel 3 -run "${BOARD_RUN:-TestBoard}" -v . 2>&1 | tee "$log" |
     { grep --line-buffered -E '^ *(--- (PASS|FAIL)|board_[a-z_]*test.go|ok|FAIL|panic:)' || true; } || status=$?
 if [ "$status" != 0 ]; then
     echo "board: failed; the last lines of $log:"
