@@ -5,6 +5,7 @@
 package harness
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/rand"
 	"crypto/sha256"
@@ -16,6 +17,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -123,20 +125,50 @@ func (n *Node) SendNC(tb testing.TB, ip, port string, data []byte, within time.D
 	}
 }
 
-var pingSummary = regexp.MustCompile(`(\d+) packets transmitted, (\d+) received`)
+var pingReply = regexp.MustCompile(`bytes from .* icmp_seq=(\d+) `)
 
-// KernelPing runs ping(8) on the host and returns how many requests went out and how many answers came.
+// KernelPing runs ping(8) on the host and returns how many requests went out and how many answers came, each within 3 s of the
+// last of them. What was not answered is logged. With -c, ping waits only two round trips for the last answers, whatever -W
+// says; so it goes on here until all are in.
 func (h *Host) KernelPing(tb testing.TB, ip string, count int, interval time.Duration) (sent, received int) {
 	tb.Helper()
-	out, _ := h.Run(time.Duration(count)*interval+20*time.Second, "ping", "-n", "-q", "-W", "3", "-c", strconv.Itoa(count),
-		"-i", fmt.Sprintf("%.3f", interval.Seconds()), ip)
-	m := pingSummary.FindStringSubmatch(out)
-	if m == nil {
-		tb.Fatalf("%s: ping %s: %s", h.Name, ip, out)
+	args := h.ns.args("ping", "-n", "-D", "-i", fmt.Sprintf("%.3f", interval.Seconds()), ip)
+	cmd := exec.Command(args[0], args[1:]...)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		tb.Fatal(err)
 	}
-	sent, _ = strconv.Atoi(m[1])
-	received, _ = strconv.Atoi(m[2])
-	return sent, received
+	if err := startCommand(cmd); err != nil {
+		tb.Fatalf("%s: ping %s: %v", h.Name, ip, err)
+	}
+	end := time.AfterFunc(time.Duration(count)*interval+20*time.Second, func() { cmd.Process.Kill() })
+	answered, isLate := map[int]bool{}, false
+	var others []string
+	for lines := bufio.NewScanner(out); len(answered) < count && lines.Scan(); {
+		m := pingReply.FindStringSubmatch(lines.Text())
+		if m == nil {
+			others = append(others, lines.Text())
+			continue
+		}
+		if seq, _ := strconv.Atoi(m[1]); seq <= count {
+			answered[seq] = true
+		} else if !isLate {
+			isLate = true
+			end.Reset(3 * time.Second)
+		}
+	}
+	end.Stop()
+	cmd.Process.Kill()
+	cmd.Wait()
+	if len(answered) < count {
+		for seq := 1; seq <= count; seq++ {
+			if !answered[seq] {
+				others = append(others, fmt.Sprintf("no answer to request %d", seq))
+			}
+		}
+		tb.Logf("%s: ping %s:\n%s", h.Name, ip, strings.Join(others, "\n"))
+	}
+	return count, len(answered)
 }
 
 // WaitKernelPing sends single requests until one is answered and returns how long that took.
