@@ -294,8 +294,8 @@ size_t ml_path_poll_send(struct ml_path *p, ml_time now, uint8_t *buf, size_t ca
 
 /* ---- CLI pings (disco kind) ---- */
 /** @brief Ping a peer: over its best path if trusted, else over DERP and all candidates at once. The first pong counts.
- * @p is_newcomer: control may not have told the peer of us yet. The ping is repeated over DERP (else to all candidates) 0.25, 0.5 and
- * 0.75 s later; official clients ping once, and their command again after a second. The latency is that of the ping that was answered.
+ * @p is_newcomer: control may not have told the peer of us yet. The ping is repeated over DERP 0.25, 0.5 and 0.75 s
+ * later; official clients ping once, and their command again after a second. The latency is that of the ping that was answered.
  * @retval ML_ERR_FULL 4 are running  @retval ML_ERR_NO_PATH nothing to ping, or no disco key  @retval ML_ERR_STATE no keys */
 ml_err ml_path_cli_ping(struct ml_path *p, ml_time now, uint16_t slot, uint32_t token, bool is_newcomer);
 /** @brief Next result, at the latest 5 s after the ping. */

@@ -126,26 +126,15 @@ static bool cli_queue(struct ml_path *p, ml_time now, uint16_t slot, uint8_t cli
     return any;
 }
 
-static ml_time cli_repeat_at(const struct ml_path_cli *c)
+/* Over the relay alone: one way is enough, and the table of pings is small. */
+static void cli_repeat(struct ml_path *p, ml_time now, uint8_t i)
 {
-    return c->is_used && !c->is_done && c->repeats ? c->repeat_at : ML_NEVER;
-}
-
-static void cli_repeat(struct ml_path *p, ml_time now)
-{
-    for (uint8_t i = 0; i < ML_PATH_CLI; i++) {
-        struct ml_path_cli *c = &p->cli[i];
-        if (now < cli_repeat_at(c)) {
-            continue;
-        }
-        c->repeats--;
-        c->repeat_at = now + CLI_REPEAT;
-        uint16_t home = p->cfg.no_derp ? 0 : p->peers[c->slot].home_region;
-        if (home) { /* one way is enough, and the table of pings is small */
-            (void)ml_path_ping_queue(p, now, c->slot, NULL, home, ML_PURPOSE_CLI, (uint8_t)(i + 1));
-        } else {
-            (void)cli_queue(p, now, c->slot, (uint8_t)(i + 1));
-        }
+    struct ml_path_cli *c = &p->cli[i];
+    uint16_t home = p->cfg.no_derp ? 0 : p->peers[c->slot].home_region;
+    c->repeats--;
+    c->repeat_at = c->repeats ? now + CLI_REPEAT : ML_NEVER;
+    if (home) {
+        (void)ml_path_ping_queue(p, now, c->slot, NULL, home, ML_PURPOSE_CLI, (uint8_t)(i + 1));
     }
 }
 
@@ -162,14 +151,18 @@ void ml_path_ping_on_time(struct ml_path *p, ml_time now)
         }
         ml_zero(g);
     }
-    for (size_t i = 0; i < ML_PATH_CLI; i++) {
+    for (uint8_t i = 0; i < ML_PATH_CLI; i++) {
         struct ml_path_cli *c = &p->cli[i];
-        if (c->is_used && !c->is_done && now - c->at >= ML_PATH_PING_TIMEOUT) {
+        if (!c->is_used || c->is_done) {
+            continue;
+        }
+        if (now - c->at >= ML_PATH_PING_TIMEOUT) {
             c->is_done = true;
             c->result.is_timeout = true;
+        } else if (now >= c->repeat_at) {
+            cli_repeat(p, now, i);
         }
     }
-    cli_repeat(p, now);
     for (size_t i = 0; i < p->peer_count; i++) {
         struct ml_path_peer *peer = &p->peers[i];
         if (peer->is_cmm_wanted && ml_path_since(p, now, peer->cmm_wanted_at) >= CMM_PATIENCE) {
@@ -188,11 +181,11 @@ ml_time ml_path_ping_deadline(const struct ml_path *p)
     }
     for (size_t i = 0; i < ML_PATH_CLI; i++) {
         const struct ml_path_cli *c = &p->cli[i];
-        if (c->is_used && !c->is_done && c->at + ML_PATH_PING_TIMEOUT < first) {
-            first = c->at + ML_PATH_PING_TIMEOUT;
+        if (c->is_used && !c->is_done) {
+            ml_time at = c->at + ML_PATH_PING_TIMEOUT;
+            at = c->repeat_at < at ? c->repeat_at : at;
+            first = at < first ? at : first;
         }
-        ml_time again = cli_repeat_at(c);
-        first = again < first ? again : first;
     }
     for (size_t i = 0; i < p->peer_count; i++) {
         const struct ml_path_peer *peer = &p->peers[i];
@@ -369,8 +362,8 @@ ml_err ml_path_cli_ping(struct ml_path *p, ml_time now, uint16_t slot, uint32_t 
         return ML_ERR_NO_PATH;
     }
     p->cli[i] = (struct ml_path_cli){.is_used = true, .slot = slot, .at = now, .result = {.token = token}};
-    p->cli[i].repeats = is_newcomer ? CLI_REPEATS : 0;
-    p->cli[i].repeat_at = now + CLI_REPEAT;
+    p->cli[i].repeats = CLI_REPEATS;
+    p->cli[i].repeat_at = is_newcomer ? now + CLI_REPEAT : ML_NEVER;
     peer->last_send_at = ml_path_tick(p, ml_path_stamp(now));
     if (peer->heartbeat_at == ML_TICK_NEVER) {
         peer->heartbeat_at = ml_path_tick(p, now + ML_PATH_HEARTBEAT);
