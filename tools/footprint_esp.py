@@ -6,9 +6,10 @@
 Usage: footprint_esp.py [--check] [--idf-commands compile_commands.json] [--symbols N] [-- FLAG...]
 
 Compiles what ports/esp-idf/component.cmake names with riscv64-unknown-elf-gcc and the flags that ESP-IDF 5.3 gives a component
-with the sdkconfig.defaults of our examples, against the declarations of tests/esp, and links it alone: as a device's image is
-linked, unused functions are removed, equal texts are one, and calls are relaxed. What others provide counts as nothing.
-own_flash is with every function of the public headers in use, example_flash with what examples/ping_pong uses.
+with the sdkconfig.defaults of our examples, against the declarations of tests/esp, makes one object of it by the command of
+ports/esp-idf/one_object.cmake, and links that alone: as a device's image is linked, unused functions are removed, equal texts are
+one, and calls are relaxed. What others provide counts as nothing. own_flash is with every function of the public headers in use,
+example_flash with what examples/ping_pong uses; the rows by folder are of the same files not made one object.
 
 With --idf-commands the flags and headers are those of a real ESP-IDF project of this tree that was configured for esp32c3
 (build/compile_commands.json). Further flags are added to each command, to try them. With --check nothing but the budget matters:
@@ -30,7 +31,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 OUT = ROOT / "build-esp-size"
 BUDGET = 160 * 1024
 PREFIX = "riscv64-unknown-elf-"
-CFLAGS = ("-march=rv32imc_zicsr_zifencei -mabi=ilp32 --specs=picolibc.specs -ffunction-sections -fdata-sections -nostartfiles "
+ARCH = "-march=rv32imc_zicsr_zifencei -mabi=ilp32"
+CFLAGS = (ARCH + " --specs=picolibc.specs -ffunction-sections -fdata-sections -nostartfiles "
           "-freorder-blocks -fstrict-volatile-bitfields -fno-jump-tables -fno-tree-switch-conversion -Wall -Wextra -Werror "
           "-Wno-unused-parameter -Wno-sign-compare -Wno-old-style-declaration -DESP_PLATFORM -D_GNU_SOURCE -D_POSIX_TIMERS=1 -D_POSIX_MONOTONIC_CLOCK=1").split()
 # Where the C3 has the functions that are in its ROM; all other foreign functions are taken to be within reach of a short call.
@@ -54,8 +56,9 @@ def run(*cmd: str, **more) -> str:
     return done.stdout
 
 
-def component() -> tuple[list[pathlib.Path], list[str]]:
-    """Sources and flags by ports/esp-idf/component.cmake, which cmake itself reads; sdkconfig.defaults says the rest."""
+def component() -> tuple[list[pathlib.Path], list[str], list[str]]:
+    """Sources, flags and the command that makes one object, by ports/esp-idf/component.cmake, which cmake itself reads;
+    sdkconfig.defaults says the rest, and what Kconfig makes of it for a C3."""
     probe = OUT / "probe.cmake"
     defaults = "\n".join(f"set({n} {v})" for n, v in re.findall(r"^(CONFIG_\w+)=(.*)$", DEFAULTS, re.M))
     probe.write_text(f"""
@@ -72,9 +75,18 @@ function(target_compile_options lib)
   list(REMOVE_AT ARGV 0 1)
   set_property(GLOBAL APPEND PROPERTY opts ${{ARGV}})
 endfunction()
+function(set_target_properties)
+endfunction()
+function(add_custom_command)
+endfunction()
 set(COMPONENT_LIB none)
 set(CMAKE_C_COMPILER_ID GNU)
+set(CMAKE_C_COMPILER {PREFIX}gcc)
+set(CMAKE_NM {PREFIX}nm)
+set(CMAKE_C_FLAGS "{ARCH}")
+set(CMAKE_CURRENT_BINARY_DIR {OUT})
 set(CONFIG_IDF_TARGET_ARCH_RISCV y)
+set(CONFIG_MICROLINK_ONE_OBJECT y)
 {defaults}
 include({ROOT}/ports/esp-idf/component.cmake)
 get_property(defs GLOBAL PROPERTY defs)
@@ -91,13 +103,19 @@ endforeach()
 foreach(o ${{opts}})
   message("flag\\t${{o}}")
 endforeach()
+foreach(o ${{ml_partial_link}})
+  message("link\\t${{o}}")
+endforeach()
+if(NOT ml_one_object)
+  message(FATAL_ERROR "{PREFIX}gcc cannot make one object")
+endif()
 """)
     done = subprocess.run(["cmake", "-P", str(probe)], capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"footprint_esp: component.cmake cannot be read\n{done.stderr}")
     lines = [line.split("\t", 1) for line in done.stderr.splitlines() if "\t" in line]
     sources = [pathlib.Path(os.path.normpath(v)) for k, v in lines if k == "src"]
-    return sources, [v for k, v in lines if k == "flag"]
+    return sources, [v for k, v in lines if k == "flag"], [v for k, v in lines if k == "link"]
 
 
 def sodium() -> str:
@@ -117,9 +135,10 @@ def sodium() -> str:
     return str(found[0])
 
 
-def commands(a: argparse.Namespace) -> list[tuple[list[str], pathlib.Path, pathlib.Path]]:
-    """A command, its folder and its object for each source."""
+def commands(a: argparse.Namespace) -> tuple[list[tuple[list[str], pathlib.Path, pathlib.Path]], list[str]]:
+    """A command, its folder and its object for each source; and the command that makes one object of them."""
     found = []
+    sources, flags, partial = component()
     if a.idf_commands:
         for c in json.loads(a.idf_commands.read_text()):
             source = pathlib.Path(c["file"])
@@ -128,8 +147,8 @@ def commands(a: argparse.Namespace) -> list[tuple[list[str], pathlib.Path, pathl
                 at = words.index("-o")
                 del words[at:at + 2]
                 found.append((words, pathlib.Path(c["directory"]), source))
+                partial[0] = words[0]
     else:
-        sources, flags = component()
         if "CONFIG_COMPILER_OPTIMIZATION_SIZE=y" not in DEFAULTS:
             sys.exit("footprint_esp: the examples' sdkconfig.defaults do not ask for size")
         for source in sources:
@@ -138,8 +157,9 @@ def commands(a: argparse.Namespace) -> list[tuple[list[str], pathlib.Path, pathl
     result = []
     for words, folder, source in found:
         obj = OUT / (str(source.relative_to(ROOT)).replace("/", "_") + ".o")
-        result.append((words + a.flag + ["-o", str(obj)], folder, obj))
-    return result
+        # Machine code too, for the rows by folder.
+        result.append((words + ["-flto", "-ffat-lto-objects", *a.flag, "-o", str(obj)], folder, obj))
+    return result, partial + a.flag
 
 
 DEFAULTS = (ROOT / "examples/ping_pong/esp-idf/sdkconfig.defaults").read_text()
@@ -157,22 +177,32 @@ def symbols(obj: pathlib.Path, *options: str) -> list[list[str]]:
     return [line.split() for line in run(PREFIX + "nm", *options, str(obj)).splitlines() if line.strip() and not line.endswith(":")]
 
 
-def link(objects: list[pathlib.Path], roots: list[str], name: str) -> dict[str, dict[str, int]]:
-    """Bytes in flash by folder, as linked."""
+def link(objects: list[pathlib.Path], roots: list[str], name: str) -> pathlib.Path:
+    """An image, and its map beside it."""
     script, elf, mapfile = OUT / f"{name}.ld", OUT / f"{name}.elf", OUT / f"{name}.map"
     defined: set[str] = set()
     missing: set[str] = set()
-    for obj in objects:
+    # What an object to be optimised calls without saying so (memcpy) is known of the one made of them.
+    for obj in {*objects, OUT / "microlink.o"}:
         for words in symbols(obj):
             (missing if words[0] in "Uw" else defined).add(words[-1])
     missing -= defined
     # What -msave-restore calls is linked from libgcc, and counted.
     missing = {s for s in missing if not s.startswith("__riscv_")}
     script.write_text(SCRIPT + "".join(f"{s} = {'0x40000400' if re.match(ROM, s) else '0x42040000'};\n" for s in sorted(missing)))
-    run(PREFIX + "gcc", "-march=rv32imc", "-mabi=ilp32", "-nostdlib", "-nostartfiles", "-Wl,--gc-sections", f"-Wl,-T,{script}",
+    run(PREFIX + "gcc", "-march=rv32imc", "-mabi=ilp32", "-nostdlib", "-nostartfiles", "-fno-lto", "-Wl,--gc-sections", f"-Wl,-T,{script}",
         *(f"-Wl,-u,{r}" for r in roots), "-Wl,-e,0", f"-Wl,-Map,{mapfile}", *map(str, objects), "-lgcc", "-o", str(elf))
+    return elf
+
+
+def flash(elf: pathlib.Path) -> int:
+    rows = [line.split() for line in run(PREFIX + "size", "-A", str(elf)).splitlines()]
+    return sum(int(r[1]) for r in rows if r and r[0] in (".text", ".rodata", ".data"))
+
+
+def by_folder(elf: pathlib.Path) -> dict[str, dict[str, int]]:
     rows: dict[str, dict[str, int]] = {}
-    text = mapfile.read_text().split("Linker script and memory map")[1]
+    text = elf.with_suffix(".map").read_text().split("Linker script and memory map")[1]
     text = re.sub(r"\n +(0x[0-9a-f]+ +0x)", r" \1", text)
     for m in re.finditer(r"^ \.([a-z]+)\S* +0x([0-9a-f]+) +0x([0-9a-f]+) (\S+)$", text, re.M):
         kind, address, size = m.group(1), int(m.group(2), 16), int(m.group(3), 16)
@@ -193,24 +223,25 @@ def main() -> int:
     p.add_argument("flag", nargs="*", default=[])
     a = p.parse_args()
     OUT.mkdir(exist_ok=True)
-    jobs = commands(a)
+    jobs, partial = commands(a)
     if not jobs:
         sys.exit("footprint_esp: no source of this tree among the commands")
     with concurrent.futures.ThreadPoolExecutor(int(os.environ.get("JOBS", os.cpu_count() or 2))) as pool:
         list(pool.map(lambda j: run(*j[0], cwd=j[1]), jobs))
     objects = [j[2] for j in jobs]
-    every = link(objects, public_functions(), "all")
+    one = OUT / "microlink.o"
+    run(*partial, *map(str, objects), "-o", str(one))
+    for owner, row in by_folder(link(objects, public_functions(), "apart")).items():
+        print(f"{owner:16} {row['code']:8,} code {row['constants']:8,} constants")
+    every = link([one], public_functions(), "all")
     app = (ROOT / "examples/ping_pong/esp-idf/main/main.c").read_text()
-    example = link(objects, [f for f in public_functions() if re.search(rf"\b{f}\b", app)], "example")
-    for owner, row in every.items():
-        used = example.get(owner, {"code": 0, "constants": 0})
-        print(f"{owner:16} {row['code']:8,} code {row['constants']:8,} constants; used by ping_pong {sum(used.values()):8,}")
+    example = link([one], [f for f in public_functions() if re.search(rf"\b{f}\b", app)], "example")
     if a.symbols:
-        for words in symbols(OUT / "all.elf", "-S", "--size-sort", "-r"):
+        for words in symbols(every, "-S", "--size-sort", "-r"):
             if len(words) == 4 and words[2] in "tTrRdD" and a.symbols > 0:
                 print(f"{int(words[1], 16):6} {words[3]}")
                 a.symbols -= 1
-    own = {n: sum(sum(r.values()) for r in t.values()) for n, t in (("own_flash", every), ("example_flash", example))}
+    own = {"own_flash": flash(every), "example_flash": flash(example)}
     over = own["own_flash"] > BUDGET
     if over:
         print(f"footprint_esp: own_flash: {own['own_flash']:,} is over the budget of {BUDGET:,}")

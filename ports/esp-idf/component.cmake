@@ -16,10 +16,19 @@ idf_component_optional_requires(PRIVATE libsodium espressif__libsodium)
 
 target_compile_definitions(${COMPONENT_LIB} PRIVATE ML_HOST_HEADER="esp_host.h" ML_STREAMS=6 ML_STREAM_RX=512
   ML_CFG_WG_WINDOW=256 ML_CFG_WG_WINDOW_PREVIOUS=128)
-# Symbols of the core are the component's own matter, also where another component brings a WireGuard or a JSON reader.
 target_compile_options(${COMPONENT_LIB} PRIVATE -std=gnu11)
-# For size, as our examples ask: prologues by calls of libgcc (CONFIG_COMPILER_SAVE_RESTORE_LIBCALLS would do it for all
-# components; 16 KB less of ours), and the tuning for size (1 KB, and not slower). Both are gcc's for RISC-V.
-if(CONFIG_IDF_TARGET_ARCH_RISCV AND CONFIG_COMPILER_OPTIMIZATION_SIZE AND CMAKE_C_COMPILER_ID STREQUAL "GNU")
-  target_compile_options(${COMPONENT_LIB} PRIVATE -msave-restore -mtune=size)
+# For size, as our examples ask, where gcc compiles: without optimisations that only grow this code (1.5 KB), and without inlining
+# where it would add to a frame (-fconserve-stack). For RISC-V also prologues by calls of libgcc
+# (CONFIG_COMPILER_SAVE_RESTORE_LIBCALLS would do it for all components; 16 KB less of ours), the tuning for size (1 KB), and
+# texts that are not aligned to words (0.7 KB).
+set(ml_size_options)
+if(CONFIG_COMPILER_OPTIMIZATION_SIZE AND CMAKE_C_COMPILER_ID STREQUAL "GNU")
+  list(APPEND ml_size_options -fno-ipa-cp -fno-caller-saves -fno-tree-loop-im -fno-tree-sra -fconserve-stack)
+  if(CONFIG_IDF_TARGET_ARCH_RISCV)
+    list(APPEND ml_size_options -msave-restore -mtune=size -malign-data=natural)
+  endif()
+  target_compile_options(${COMPONENT_LIB} PRIVATE ${ml_size_options})
+endif()
+if(CONFIG_MICROLINK_ONE_OBJECT)
+  include(${CMAKE_CURRENT_LIST_DIR}/one_object.cmake)
 endif()

@@ -40,7 +40,7 @@ def check_kconfig():
         if "MICROLINK_" + name not in options:
             problems.append(f"Kconfig: MICROLINK_{name} of the earlier component is missing")
     used = set()
-    for path in (ROOT / "ports/esp-idf").rglob("*.[ch]"):
+    for path in [p for p in (ROOT / "ports/esp-idf").rglob("*") if p.suffix in (".c", ".h", ".cmake")]:
         used |= set(re.findall(r"CONFIG_(MICROLINK_\w+)", path.read_text()))
     for name in sorted(used - set(options)):
         problems.append(f"ports/esp-idf uses CONFIG_{name}, which Kconfig does not define")
