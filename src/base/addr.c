@@ -178,15 +178,6 @@ static bool parse4(const char *text, size_t len, uint8_t out[4])
     return pos == len;
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static bool parse6(const char *text, size_t len, uint8_t out[16])
 {
     size_t pos = 0;
@@ -200,8 +191,10 @@ static bool parse6(const char *text, size_t len, uint8_t out[16])
     while (pos < len) {
         size_t start = pos;
         unsigned v = 0;
-        while (pos < len && pos - start < 4 && hex_digit(text[pos]) >= 0) {
-            v = v << 4 | (unsigned)hex_digit(text[pos++]);
+        int digit;
+        while (pos < len && pos - start < 4 && (digit = ml_hex_digit(text[pos])) >= 0) {
+            v = v << 4 | (unsigned)digit;
+            pos++;
         }
         if (pos == start || n + 2 > 16) {
             return false;

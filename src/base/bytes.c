@@ -201,18 +201,13 @@ const char *ml_write_end_str(struct ml_writer *w)
     return (const char *)w->p;
 }
 
-static int hex_digit(char c)
+int ml_hex_digit(char c)
 {
     if (c >= '0' && c <= '9') {
         return c - '0';
     }
-    if (c >= 'a' && c <= 'f') {
-        return c - 'a' + 10;
-    }
-    if (c >= 'A' && c <= 'F') {
-        return c - 'A' + 10;
-    }
-    return -1;
+    char lower = (char)(c | 0x20);
+    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
 }
 
 bool ml_hex_parse(const char *text, size_t text_len, uint8_t *dst, size_t n)
@@ -221,8 +216,8 @@ bool ml_hex_parse(const char *text, size_t text_len, uint8_t *dst, size_t n)
         return false;
     }
     for (size_t i = 0; i < n; i++) {
-        int hi = hex_digit(text[2 * i]);
-        int lo = hex_digit(text[2 * i + 1]);
+        int hi = ml_hex_digit(text[2 * i]);
+        int lo = ml_hex_digit(text[2 * i + 1]);
         if (hi < 0 || lo < 0) {
             return false;
         }

@@ -125,6 +125,8 @@ void ml_write_hex(struct ml_writer *w, const uint8_t *src, size_t n); /**< Lower
  */
 const char *ml_write_end_str(struct ml_writer *w);
 
+/** Value of a hex digit of either case, -1 for anything else. */
+int ml_hex_digit(char c);
 /** Decodes exactly 2*@p n hex digits (either case) of @p text into @p dst. False, and @p dst unspecified, otherwise. */
 bool ml_hex_parse(const char *text, size_t text_len, uint8_t *dst, size_t n);
 /** Standard base64 with padding. The result has ml_base64_len(n) characters. */

@@ -300,15 +300,9 @@ static void step_head(struct ml_http1 *h, uint8_t c)
     }
 }
 
-static int hex_digit(uint8_t c)
-{
-    uint8_t l = lower(c);
-    return c >= '0' && c <= '9' ? c - '0' : l >= 'a' && l <= 'f' ? l - 'a' + 10 : -1;
-}
-
 static void step_chunk_size(struct ml_http1 *h, uint8_t c)
 {
-    int d = hex_digit(c);
+    int d = ml_hex_digit((char)c);
     if (d >= 0) {
         if (h->left >> 60 != 0) {
             fail(h);
