@@ -183,7 +183,8 @@ void ml_endpoints_doubt(struct ml_endpoints *e)
     e->has_refreshed = false;
 }
 
-bool ml_endpoints_is_fresh(const struct ml_endpoints *e, ml_time now)
+/* Never inlined: a call is shorter. */
+__attribute__((noinline)) bool ml_endpoints_is_fresh(const struct ml_endpoints *e, ml_time now)
 {
     return e->has_refreshed && now - e->refreshed_at < FRESH_FOR;
 }
