@@ -3,7 +3,8 @@
  * here it is what would be left of HEAP_SIZE.
  *
  * A FreeRTOS task of this target may be suspended anywhere, and then holds the C library's locks; so signals, which are the
- * tick, are held off during each call. A block carries its length in front.
+ * tick, are held off during each call. A thread whose task has ended still runs for a moment beside the next one, hence the
+ * lock. A block carries its length in front.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -13,8 +14,10 @@
 #include "freertos/task.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdalign.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -66,15 +69,21 @@ static bool may_allocate(void)
     return false;
 }
 
+static atomic_flag is_held = ATOMIC_FLAG_INIT;
+
 static void hold(sigset_t *old)
 {
     sigset_t any;
     sigfillset(&any);
     pthread_sigmask(SIG_BLOCK, &any, old);
+    while (atomic_flag_test_and_set(&is_held)) {
+        sched_yield();
+    }
 }
 
 static void let(const sigset_t *old)
 {
+    atomic_flag_clear(&is_held);
     pthread_sigmask(SIG_SETMASK, old, NULL);
 }
 

@@ -158,6 +158,24 @@ static void status(void)
            ml != NULL ? microlink_get_problem(ml) : "");
 }
 
+struct rest {
+    size_t heap, blocks;
+};
+
+/** What is left when nothing is going on: a packet of somebody else's may be on its way through lwIP at any time. */
+static struct rest at_rest(void)
+{
+    struct rest least = {SIZE_MAX, SIZE_MAX};
+    vTaskDelay(pdMS_TO_TICKS(4000)); /* The idle task frees stacks, lwIP what waited in TIME_WAIT (CONFIG_LWIP_TCP_MSL). */
+    for (int i = 0; i < 20; i++) {
+        size_t heap = heap_used(), blocks = heap_blocks();
+        least.heap = heap < least.heap ? heap : least.heap;
+        least.blocks = blocks < least.blocks ? blocks : least.blocks;
+        vTaskDelay(pdMS_TO_TICKS(10));
+    }
+    return least;
+}
+
 static void cycle(int n)
 {
     int missed = 0;
@@ -167,8 +185,8 @@ static void cycle(int n)
         microlink_disconnect(ml);
         vTaskDelay(pdMS_TO_TICKS(20));
         if (i % 100 == 0) {
-            vTaskDelay(pdMS_TO_TICKS(4000)); /* As in life(). */
-            printf("cycle: %d heap=%zu blocks=%zu missed=%d\n", i, heap_used(), heap_blocks(), missed);
+            struct rest r = at_rest();
+            printf("cycle: %d heap=%zu blocks=%zu missed=%d\n", i, r.heap, r.blocks, missed);
             fflush(stdout);
         }
     }
@@ -177,7 +195,7 @@ static void cycle(int n)
 
 static void life(int n)
 {
-    size_t before = heap_used(), blocks = heap_blocks();
+    struct rest before = at_rest();
     int failed = 0, worst = 0;
     for (int i = 0; i < n; i++) {
         init();
@@ -194,9 +212,9 @@ static void life(int n)
         microlink_deinit(ml);
         ml = NULL;
     }
-    vTaskDelay(pdMS_TO_TICKS(4000)); /* The idle task frees stacks, lwIP what waited in TIME_WAIT (CONFIG_LWIP_TCP_MSL). */
-    printf("lived: %d failed=%d furthest=%d heap_before=%zu heap=%zu blocks_before=%zu blocks=%zu\n", n, failed, worst, before,
-           heap_used(), blocks, heap_blocks());
+    struct rest after = at_rest();
+    printf("lived: %d failed=%d furthest=%d heap_before=%zu heap=%zu blocks_before=%zu blocks=%zu\n", n, failed, worst,
+           before.heap, after.heap, before.blocks, after.blocks);
 }
 
 /** Every allocation in turn fails once; what was said is counted, and what did not come back. */
@@ -221,9 +239,9 @@ static void run_short(int n, int ms)
         microlink_deinit(ml);
         ml = NULL;
     }
-    vTaskDelay(pdMS_TO_TICKS(4000)); /* As in life(). */
+    struct rest r = at_rest();
     printf("short: %d reached=%d refused=%d unsaid=%d connected=%d heap=%zu blocks=%zu\n", n, reached, refused, unsaid,
-           connected, heap_used(), heap_blocks());
+           connected, r.heap, r.blocks);
 }
 
 static void tcp(const char *address, int port, size_t len)
