@@ -17,6 +17,11 @@ idf_component_optional_requires(PRIVATE libsodium espressif__libsodium)
 target_compile_definitions(${COMPONENT_LIB} PRIVATE ML_HOST_HEADER="esp_host.h" ML_STREAMS=6 ML_STREAM_RX=512
   ML_CFG_WG_WINDOW=256 ML_CFG_WG_WINDOW_PREVIOUS=128)
 target_compile_options(${COMPONENT_LIB} PRIVATE -std=gnu11)
+# lwIP's size of the table, which ESP-IDF has no option for; up to 127 nothing outside etharp.c depends on it.
+if(CONFIG_MICROLINK_ARP_ENTRIES)
+  idf_component_get_property(ml_lwip lwip COMPONENT_LIB)
+  target_compile_definitions(${ml_lwip} PRIVATE ARP_TABLE_SIZE=${CONFIG_MICROLINK_ARP_ENTRIES})
+endif()
 # For size, as our examples ask, where gcc compiles: without optimisations that only grow this code (1.5 KB), and without inlining
 # where it would add to a frame (-fconserve-stack). For RISC-V also prologues by calls of libgcc
 # (CONFIG_COMPILER_SAVE_RESTORE_LIBCALLS would do it for all components; 16 KB less of ours), the tuning for size (1 KB), and

@@ -30,8 +30,8 @@
 #define IP_FORWARD                 0
 #define IP_REASSEMBLY              0
 #define IP_FRAG                    0
-#define ARP_TABLE_SIZE             6
-#define ARP_QUEUEING               0
+#define ARP_TABLE_SIZE             ML_BOARD_ARP_ENTRIES
+#define ARP_QUEUEING               1
 #define ETH_PAD_SIZE               0
 #define LWIP_NETIF_TX_SINGLE_PBUF  0
 
