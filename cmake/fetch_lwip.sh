@@ -10,15 +10,19 @@ cd "$cache"
 found() { find "$cache" -path '*/src/include/lwip/init.h' 2>/dev/null | head -n 1 | sed 's|/src/include/lwip/init.h$||'; }
 dir=$(found)
 if [ -z "$dir" ]; then
-    # The system's own package sources, asked for source packages too.
-    apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' | sort -u |
-        sed 's/^/deb-src /' >sources.list
     opts="-o Dir::Etc::SourceList=$cache/sources.list -o Dir::Etc::SourceParts=/dev/null -o Dir::State::Lists=$cache/lists
           -o Dir::Cache=$cache -o APT::Sandbox::User= -o APT::Get::List-Cleanup=0"
-    # shellcheck disable=SC2086
-    apt-get $opts -qq update >&2
-    # shellcheck disable=SC2086
-    apt-get $opts -qq source --download-only lwip >&2
+    # The system's own package sources, asked for source packages too. Archives that carry the same version are asked in the order
+    # of this list; one may have lost a file that another has.
+    for order in "sort -u" "sort -ur"; do
+        apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' | $order |
+            sed 's/^/deb-src /' >sources.list
+        # shellcheck disable=SC2086
+        apt-get $opts -qq update >&2
+        # shellcheck disable=SC2086
+        apt-get $opts -qq source --download-only lwip >&2 && break
+    done
+    rm -rf lwip-source
     for dsc in lwip_*.dsc; do
         dpkg-source --no-check -x "$dsc" lwip-source >&2
     done

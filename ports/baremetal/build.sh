@@ -8,7 +8,8 @@ cd "$(dirname "$0")/../.."
 build=$(realpath -m "${BUILD:-build-board}")
 cache=$PWD/.cache
 lwip=$(sh cmake/fetch_lwip.sh "$cache/lwip")
-mapfile -t fetched < <(sh ports/baremetal/fetch_sources.sh "$cache/board")
+sources=$(sh ports/baremetal/fetch_sources.sh "$cache/board") # a process substitution that fails is not heard of
+mapfile -t fetched <<<"$sources"
 cmake -G Ninja -S ports/baremetal -B "$build" -DCMAKE_TOOLCHAIN_FILE="$PWD/ports/baremetal/rv32imac.cmake" \
     -DLWIP_DIR="$lwip" -DMBEDTLS_DIR="${fetched[0]}" -DSODIUM_DIR="${fetched[1]}" "$@" >/dev/null
 cmake --build "$build" -j "${JOBS:-2}"

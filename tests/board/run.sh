@@ -13,7 +13,8 @@ gcc -std=c11 -g -Wall -Wextra -Werror -fsanitize=address,undefined -fno-sanitize
 
 # The port's files compiled for this machine, around a board that is a process, in virtual time.
 lwip=$(sh cmake/fetch_lwip.sh "$PWD/.cache/lwip")
-mapfile -t fetched < <(sh ports/baremetal/fetch_sources.sh "$PWD/.cache/board")
+sources=$(sh ports/baremetal/fetch_sources.sh "$PWD/.cache/board") # a process substitution that fails is not heard of
+mapfile -t fetched <<<"$sources"
 host=$build/host
 cmake -G Ninja -S tests/board/host -B "$host" -DLWIP_DIR="$lwip" -DMBEDTLS_DIR="${fetched[0]}" >/dev/null
 cmake --build "$host" -j "${JOBS:-2}"
