@@ -50,7 +50,12 @@
 #define TCP_SND_QUEUELEN               16
 #define MEMP_NUM_TCP_SEG               32
 #define MEMP_NUM_TCP_PCB               8
-#define TCP_QUEUE_OOSEQ                0
+/* A lost segment costs one repetition: those behind it wait (two full ones at most), and without timestamps a sender that had to
+ * repeat everything measures no round trip and waits longer each time, tens of seconds on a link that loses one frame in twenty. */
+#define TCP_QUEUE_OOSEQ                1
+#define TCP_OOSEQ_MAX_BYTES            (2 * TCP_MSS)
+#define TCP_OOSEQ_MAX_PBUFS            4
+#define LWIP_TCP_TIMESTAMPS            1
 #define LWIP_TCP_KEEPALIVE             1
 #define TCP_MSL                        5000UL
 #define LWIP_DISABLE_TCP_SANITY_CHECKS 1
