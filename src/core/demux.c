@@ -250,6 +250,18 @@ static void reply_to(struct ml_engine *ml, ml_time now, const struct core_carrie
     }
 }
 
+/* The room for new keypairs is taken by peers that were answered a moment ago. Their first packets, which free it, are on their
+ * way; nobody repeats an initiation that is dropped for 5 s. */
+#define ROOM_WAIT ML_MSEC(500)
+
+static bool may_wait_for_room(struct ml_engine *ml, ml_time now)
+{
+    if (ml->room_until == 0) {
+        ml->room_until = now + ROOM_WAIT;
+    }
+    return now < ml->room_until;
+}
+
 /* An initiation that opened: whose is it, and do we answer? False: there is more to do, in another call. */
 static bool initiation_in(struct ml_engine *ml, ml_time now, const struct core_carrier *c, struct ml_wg_in *in)
 {
@@ -280,6 +292,9 @@ static bool initiation_in(struct ml_engine *ml, ml_time now, const struct core_c
         }
     }
     ml_drop drop = ml_wg_accept(&ml->wg, now, slot, in);
+    if (drop == ML_DROP_NO_MEMORY && may_wait_for_room(ml, now)) {
+        return false;
+    }
     if (drop != ML_DROP_NONE) {
         core_count(ml, drop);
         return drop != ML_WG_LATER;
@@ -322,6 +337,7 @@ void core_handshakes(struct ml_engine *ml, ml_time now)
             return;
         }
         ml_wg_refuse(&ml->wg);
+        ml->room_until = 0;
         ml->handshake_head = (uint8_t)((ml->handshake_head + 1) % ml->handshake_cap);
         ml->handshake_count--;
     }

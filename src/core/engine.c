@@ -43,7 +43,7 @@ static void *take(struct arena *a, enum core_tenant tenant, size_t len)
 
 /* The configuration with every default filled in. */
 struct sizes {
-    uint16_t peers, slots, regions, rules, derp, stages, routes, flows, handshakes, flights, spares;
+    uint16_t peers, slots, regions, rules, derp, stages, routes, flows, handshakes, handshakes_out, flights, spares;
     uint32_t outq, tx;
 };
 
@@ -60,7 +60,9 @@ static bool get_sizes(const ml_config *cfg, struct sizes *z)
     uint32_t least = z->outq < 8192U ? 3U : 4U;
     z->stages = (uint16_t)(z->outq / 4096U < least ? least : (z->outq / 4096U > 256U ? 256U : z->outq / 4096U));
     z->routes = (uint16_t)(z->slots < 16 ? 16 : z->slots);
-    z->handshakes = (uint16_t)(z->slots / 16U < 4U ? 4U : (z->slots / 16U > 32U ? 32U : z->slots / 16U));
+    z->handshakes_out = (uint16_t)(z->slots / 16U < 4U ? 4U : (z->slots / 16U > 32U ? 32U : z->slots / 16U));
+    /* With the places for new keypairs (below), those of all 16 peers of a small device that call at the same moment. */
+    z->handshakes = z->handshakes_out < 8U ? 8U : z->handshakes_out;
     /* Half of the peers may be waiting for an answer at a time. */
     z->flights = (uint16_t)(z->slots <= 8U ? z->slots : (z->slots / 2U < 8U ? 8U : z->slots / 2U));
     /* Half of the sessions may be in the midst of a change of keys at a time. */
@@ -105,7 +107,7 @@ static size_t lay_out(struct arena a, const struct sizes *z, struct layout *l)
     l->derp_streams = take(&a, CORE_TENANT_DERP_STREAMS, z->derp * sizeof *l->derp_streams);
     l->derp_routes = take(&a, CORE_TENANT_DERP_ROUTES, z->routes * sizeof *l->derp_routes);
     l->handshakes = take(&a, CORE_TENANT_HANDSHAKES, z->handshakes * sizeof *l->handshakes);
-    l->handshakes_out = take(&a, CORE_TENANT_HANDSHAKES, z->handshakes * sizeof *l->handshakes_out);
+    l->handshakes_out = take(&a, CORE_TENANT_HANDSHAKES, z->handshakes_out * sizeof *l->handshakes_out);
     l->slots = take(&a, CORE_TENANT_SLOTS, z->slots * sizeof *l->slots);
     l->slot_of_peer = take(&a, CORE_TENANT_SLOT_OF_PEER, z->peers * sizeof *l->slot_of_peer);
     l->scores = take(&a, CORE_TENANT_SCORES, z->regions * sizeof *l->scores);
@@ -170,7 +172,8 @@ static void init_modules(struct ml_engine *ml, const struct sizes *z, const stru
     ml->handshakes = l->handshakes;
     ml->handshakes_out = l->handshakes_out;
     ml->handshake_cap = (uint8_t)z->handshakes;
-    memset(ml->handshakes_out, 0, z->handshakes * sizeof *ml->handshakes_out);
+    ml->handshake_out_cap = (uint8_t)z->handshakes_out;
+    memset(ml->handshakes_out, 0, z->handshakes_out * sizeof *ml->handshakes_out);
     ml->slots = l->slots;
     ml->slot_of_peer = l->slot_of_peer;
     ml->scores = l->scores;

@@ -233,8 +233,9 @@ struct ml_engine {
     /* What a call may cost (crypto/curve_budget.h): every public function begins with one curve operation. */
     struct ml_curve_budget curve;
     struct core_handshake *handshakes; /* a ring, the oldest is being worked on; when it is full the newest is dropped */
-    uint8_t handshake_cap, handshake_head, handshake_count;
-    struct core_handshake_out *handshakes_out; /* handshake_cap of them; when all are taken the oldest goes no further */
+    uint8_t handshake_cap, handshake_head, handshake_count, handshake_out_cap;
+    ml_time room_until; /* the oldest waits for room for its keypair, at most until then; 0: it does not */
+    struct core_handshake_out *handshakes_out; /* handshake_out_cap of them; when all are taken the oldest goes no further */
 
     /* Live peers. */
     struct core_slot *slots;

@@ -28,7 +28,7 @@ static struct core_handshake_out *find_record(struct ml_engine *ml, uint16_t slo
 {
     struct core_handshake_out *free_one = NULL;
     struct core_handshake_out *oldest = &ml->handshakes_out[0];
-    for (uint8_t i = 0; i < ml->handshake_cap; i++) {
+    for (uint8_t i = 0; i < ml->handshake_out_cap; i++) {
         struct core_handshake_out *h = &ml->handshakes_out[i];
         if (h->len && h->slot == slot) {
             return h;
@@ -107,7 +107,7 @@ static bool go_on(struct ml_engine *ml, ml_time now, struct core_handshake_out *
 
 void core_handshake_go_on(struct ml_engine *ml, ml_time now)
 {
-    for (uint8_t i = 0; i < ml->handshake_cap; i++) {
+    for (uint8_t i = 0; i < ml->handshake_out_cap; i++) {
         struct core_handshake_out *h = &ml->handshakes_out[i];
         const struct ml_peer *p = h->len ? core_slot_peer(ml, h->slot) : NULL;
         if (!h->len) {
@@ -126,7 +126,7 @@ void core_handshake_go_on(struct ml_engine *ml, ml_time now)
 
 void core_handshake_forget(struct ml_engine *ml, uint16_t slot)
 {
-    for (uint8_t i = 0; i < ml->handshake_cap; i++) {
+    for (uint8_t i = 0; i < ml->handshake_out_cap; i++) {
         struct core_handshake_out *h = &ml->handshakes_out[i];
         h->len = h->slot == slot ? 0 : h->len;
     }
@@ -135,7 +135,7 @@ void core_handshake_forget(struct ml_engine *ml, uint16_t slot)
 ml_time core_handshake_deadline(const struct ml_engine *ml)
 {
     ml_time at = ML_NEVER;
-    for (uint8_t i = 0; i < ml->handshake_cap; i++) {
+    for (uint8_t i = 0; i < ml->handshake_out_cap; i++) {
         const struct core_handshake_out *h = &ml->handshakes_out[i];
         if (h->len) {
             ml_time due = h->made_at + ML_WG_REKEY_TIMEOUT;

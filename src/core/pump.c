@@ -274,8 +274,11 @@ ml_time ml_poll_deadline(const ml_engine *ml)
     if (!ml->is_started) {
         return at;
     }
-    if (ml->curve.is_short || ml->handshake_count > 0) {
+    if (ml->curve.is_short || (ml->handshake_count > 0 && ml->room_until == 0)) {
         return ml->time_at; /* there is work for the next call */
+    }
+    if (ml->room_until != 0) {
+        at = earlier(at, ml->room_until);
     }
     ml_time relay_at = ml_derp_pool_deadline(&ml->derp), hold = core_relay_hold(ml);
     at = earlier(at, relay_at < hold ? hold : relay_at);

@@ -861,8 +861,8 @@ ml_drop ml_wg_accept(struct ml_wg *wg, ml_time now, uint16_t slot, struct ml_wg_
     keep_time(wg, now);
     if (p && wg->pending.is_open && memcmp(p->key->b, wg->pending.remote_static, 32) == 0) {
         drop = answer(wg, now, p);
-        if (drop == ML_WG_LATER) {
-            return drop;
+        if (drop == ML_WG_LATER || drop == ML_DROP_NO_MEMORY) {
+            return drop; /* what is proved stays so, until ml_wg_refuse() */
         }
     }
     ml_wg_refuse(wg);

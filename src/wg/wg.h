@@ -228,6 +228,7 @@ ml_drop ml_wg_verify(struct ml_wg *wg);
 /**
  * @brief Answer the pending initiation from an open slot that holds its key.
  * @return ML_DROP_NONE: send `res->data`, `res->len` to the peer (by its own path, not to the packet's source). ML_WG_LATER.
+ *         ML_DROP_NO_MEMORY: no room for its keypair now; it stays pending and may be asked for again, or refused.
  *         Otherwise nothing is sent: forged, stamp not newer than the last, or within 20 ms of the last.
  */
 ml_drop ml_wg_accept(struct ml_wg *wg, ml_time now, uint16_t slot, struct ml_wg_in *res);

@@ -7,7 +7,7 @@
  *
  * `next` and `previous` matter for a moment only, so sessions share the room for them. When there is none left, a new one takes
  * the place of the oldest `previous` of any session, whose stragglers are then dropped; a new `next` also that of the oldest
- * `next` that its peer did not use for REKEY_TIMEOUT. Otherwise a handshake is not answered, and its sender repeats it.
+ * `next` that its peer did not use for REKEY_TIMEOUT. Otherwise a handshake is not answered now; who owns this waits a moment.
  *
  * SPDX-License-Identifier: MIT
  */

@@ -295,6 +295,7 @@ unsigned sim_run_disco_key(const struct sim_opts *o);
 unsigned sim_run_suspend(const struct sim_opts *o);
 unsigned sim_run_chaos(const struct sim_opts *o);
 unsigned sim_run_mesh(const struct sim_opts *o);
+unsigned sim_run_crowd(const struct sim_opts *o);
 unsigned sim_run_scale(const struct sim_opts *o);
 unsigned sim_run_flood(const struct sim_opts *o);
 unsigned sim_run_idle(const struct sim_opts *o);

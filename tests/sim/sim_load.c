@@ -68,6 +68,36 @@ unsigned sim_run_mesh(const struct sim_opts *o)
     return sim_free(w);
 }
 
+/* ---- Everybody at once ---- */
+
+/* All peers that a small device has sessions for call it at the same moment, as they do when it was away. */
+unsigned sim_run_crowd(const struct sim_opts *o)
+{
+    enum { N = 16 };
+    static const enum sim_kind kinds[4] = {SIM_NONE, SIM_EASY, SIM_CGNAT, SIM_BLOCKED};
+    struct sim *w = sim_new("crowd", o, o->seed);
+    const ml_config cfg = {.max_peers = N, .max_sessions = N, .out_queue_bytes = 4096};
+    unsigned t[N], late = 0;
+    for (unsigned i = 0; i <= N; i++) {
+        sim_add_node(w, kinds[i % 4]);
+    }
+    sim_start(w, &cfg);
+    sim_run(w, ML_SEC(8));
+    for (unsigned i = 0; i < N; i++) {
+        t[i] = sim_traffic_start(w, i + 1, 0, ML_MSEC(100));
+    }
+    sim_run(w, ML_SEC(1));
+    for (unsigned i = 0; i < N; i++) {
+        late += w->traffic[t[i]].got == 0;
+    }
+    ml_stats st;
+    ml_get_stats(w->n[0].ml, &st);
+    SIM_CHECK(w, late == 0, "%u of %u peers were not heard within a second; no room for %u handshakes, %u not kept", late, N,
+              (unsigned)st.drop[ML_DROP_NO_MEMORY], (unsigned)st.drop[ML_DROP_WG_RATE_LIMITED]);
+    printf("%u peers call at once: %u are heard within a second\n", N, N - late);
+    return sim_free(w);
+}
+
 /* ---- A thousand peers ---- */
 
 /* Datagrams a minute that node 0 sends to find and keep paths to `active` peers, with so many idle ones beside them. */

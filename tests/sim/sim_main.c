@@ -25,6 +25,7 @@ const struct sim_scenario sim_scenarios[] = {
     {"suspend", "an hour is missing", sim_run_suspend},
     {"chaos", "any changes in any order, after which it has to be as if nothing had happened", sim_run_chaos},
     {"mesh", "eight nodes of all kinds, everybody with everybody", sim_run_mesh},
+    {"crowd", "16 peers call one small device at the same moment", sim_run_crowd},
     {"scale", "16 active peers with and without 984 idle ones in the netmap", sim_run_scale},
     {"flood", "forged, replayed and ill-meant packets by the thousand", sim_run_flood},
     {"idle", "what idle nodes send, and the first ping afterwards", sim_run_idle},

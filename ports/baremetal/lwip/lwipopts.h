@@ -44,12 +44,12 @@
 #define mem_clib_free   ml_arena_lwip_free
 
 /* A relay's packets are below 1.4 KB and the engine takes them at once: small windows lose nothing but throughput. */
-#define TCP_MSS                        1460
-#define TCP_WND                        (3 * TCP_MSS)
-#define TCP_SND_BUF                    (4 * TCP_MSS)
-#define TCP_SND_QUEUELEN               16
-#define MEMP_NUM_TCP_SEG               32
-#define MEMP_NUM_TCP_PCB               8
+#define TCP_MSS          1460
+#define TCP_WND          (3 * TCP_MSS)
+#define TCP_SND_BUF      (4 * TCP_MSS)
+#define TCP_SND_QUEUELEN 16
+#define MEMP_NUM_TCP_SEG 32
+#define MEMP_NUM_TCP_PCB 8
 /* A lost segment costs one repetition: those behind it wait (two full ones at most), and without timestamps a sender that had to
  * repeat everything measures no round trip and waits longer each time, tens of seconds on a link that loses one frame in twenty. */
 #define TCP_QUEUE_OOSEQ                1

@@ -182,11 +182,45 @@ static void an_initiation_that_finds_no_room_among_fresh_ones_is_refused_and_its
     struct pkt init = must_take(&p.a, p.now, 148);
     struct ml_wg_in res = give(&p.b, p.now, &p.a, &init);
     assert_int_equal(ml_wg_accept(&p.b.wg, p.now, SLOT, &res), ML_DROP_NO_MEMORY);
+    assert_int_equal(ml_wg_accept(&p.b.wg, p.now + ML_MSEC(100), SLOT, &res), ML_DROP_NO_MEMORY);
     assert_null(res.data);
     p.now = ml_tick_time(&p.a.wg.common.epoch, p.a.peers[SLOT].timers.retransmit_at);
     ml_wg_on_time(&p.a.wg, p.now);
     init = must_take(&p.a, p.now, 148);
     struct pkt resp = must_answer(&p.b, p.now, &p.a, &init);
+    assert_int_equal(give(&p.a, p.now, &p.b, &resp).type, ML_WG_IN_HANDSHAKE);
+}
+
+static void an_initiation_that_found_no_room_is_answered_when_a_first_packet_has_made_some(void **state)
+{
+    (void)state;
+    static struct side others[2];
+    struct pkt resp = {.len = 0};
+    for (uint16_t i = 0; i < 2; i++) {
+        side_init(&others[i], p.now, 7u + i, NULL);
+        assert_true(ml_wg_peer_open(&others[i].wg, SLOT, &p.b.pub));
+        assert_true(ml_wg_peer_open(&p.b.wg, (uint16_t)(2 * i), &others[i].pub));
+        ml_wg_peer_connect(&others[i].wg, p.now, SLOT);
+        struct pkt init = must_take(&others[i], p.now, 148);
+        struct ml_wg_in res = give(&p.b, p.now, &others[i], &init);
+        assert_int_equal(ml_wg_accept(&p.b.wg, p.now, (uint16_t)(2 * i), &res), ML_DROP_NONE);
+        resp.len = res.len;
+        memcpy(resp.b, res.data, res.len);
+    }
+    ml_wg_peer_connect(&p.a.wg, p.now, SLOT);
+    struct pkt init = must_take(&p.a, p.now, 148);
+    struct ml_wg_in res;
+    ml_wg_on_handshake(&p.b.wg, p.now, init.b, init.len, &res);
+    assert_int_equal(res.type, ML_WG_IN_INITIATION);
+    assert_int_equal(ml_wg_accept(&p.b.wg, p.now, SLOT, &res), ML_DROP_NO_MEMORY);
+    assert_int_equal(give(&others[1], p.now, &p.b, &resp).type, ML_WG_IN_HANDSHAKE);
+    struct pkt first = must_take(&others[1], p.now, 32);
+    assert_int_equal(give(&p.b, p.now, &others[1], &first).type, ML_WG_IN_KEEPALIVE);
+    ml_wg_on_handshake(&p.b.wg, p.now, init.b, init.len, &res);
+    assert_int_equal(res.type, ML_WG_IN_INITIATION);
+    assert_int_equal(ml_wg_accept(&p.b.wg, p.now, SLOT, &res), ML_DROP_NONE);
+    resp.len = res.len;
+    memcpy(resp.b, res.data, res.len);
     assert_int_equal(give(&p.a, p.now, &p.b, &resp).type, ML_WG_IN_HANDSHAKE);
 }
 
@@ -1008,6 +1042,7 @@ int main(void)
         T(D4_a_cookie_that_answers_our_response_is_used_in_the_next_one),
         T(of_more_cookies_than_are_kept_the_oldest_gives_way),
         T(an_initiation_that_finds_no_room_among_fresh_ones_is_refused_and_its_repetition_answered),
+        T(an_initiation_that_found_no_room_is_answered_when_a_first_packet_has_made_some),
         T(under_load_one_address_gets_bursts_of_five_and_twenty_a_second),
         T(the_load_table_refuses_newcomers_when_full_and_forgets_after_a_second),
         T(D5_stamps_rise_strictly_also_across_a_power_cycle_with_the_clock_reset),
