@@ -23,7 +23,9 @@
 #include "wake.h"
 
 #include <sodium.h>
+#include <stdalign.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -362,6 +364,7 @@ ml_err ml_port_step(ml_port *p, ml_time until)
 
 /* ---- Life ---- */
 
+/** Of any alignment: the heap of a chip knows words only. */
 static void *arena_alloc(size_t len)
 {
 #if CONFIG_MICROLINK_PSRAM
@@ -417,13 +420,17 @@ static ml_err open_engine(ml_port *p, const ml_port_config *cfg, char *why, size
         snprintf(why, why_cap, "the configuration is impossible (a limit is out of range)");
         return ML_ERR_ARG;
     }
-    p->arena = arena_alloc(len);
+    const size_t align = alignof(max_align_t);
+    p->arena = arena_alloc(len + align - 1);
     if (p->arena == NULL) {
         snprintf(why, why_cap, "no memory for the engine: it needs %u bytes in one piece, the largest free one has %u",
-                 (unsigned)len, (unsigned)heap_caps_get_largest_free_block(MALLOC_CAP_INTERNAL | MALLOC_CAP_8BIT));
+                 (unsigned)(len + align - 1),
+                 (unsigned)heap_caps_get_largest_free_block(MALLOC_CAP_INTERNAL | MALLOC_CAP_8BIT));
         return ML_ERR_NO_MEM;
     }
-    ml_err err = ml_init(&p->engine, p->arena, len, &ec);
+    uint8_t *mem = p->arena;
+    mem += (align - (uintptr_t)mem % align) % align;
+    ml_err err = ml_init(&p->engine, mem, len, &ec);
     if (err != ML_OK) {
         p->engine = NULL;
         snprintf(why, why_cap, "the engine refused its configuration (server URL, host name or key): %s", ml_strerror(err));

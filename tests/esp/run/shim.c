@@ -76,9 +76,17 @@ char *__wrap_strdup(const char *text)
     return copy != NULL ? strcpy(copy, text) : NULL;
 }
 
+/** The one block of heap_caps_calloc() there is at a time, and what lies before it. */
+#define CAPS_OFFSET 4
+static uint8_t *_Atomic caps_block;
+
 void __wrap_free(void *p)
 {
     atomic_fetch_sub(&shim_blocks, p != NULL);
+    if (p != NULL && p == atomic_load(&caps_block)) {
+        atomic_store(&caps_block, NULL);
+        p = (uint8_t *)p - CAPS_OFFSET;
+    }
     __real_free(p);
 }
 
@@ -505,10 +513,13 @@ void esp_fill_random(void *buf, size_t len)
     }
 }
 
+/** A chip's heap aligns to four bytes, whatever max_align_t wants. */
 void *heap_caps_calloc(size_t n, size_t size, uint32_t caps)
 {
     (void)caps;
-    return calloc(n, size);
+    uint8_t *p = calloc(1, n * size + CAPS_OFFSET);
+    atomic_store(&caps_block, p != NULL ? p + CAPS_OFFSET : NULL);
+    return atomic_load(&caps_block);
 }
 
 size_t heap_caps_get_largest_free_block(uint32_t caps)
