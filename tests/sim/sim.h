@@ -99,6 +99,7 @@ struct sim_stream {
     uint32_t serial; /* of this entry's life; 0 = free */
     unsigned node, region;
     bool is_open, is_dead; /* dead: the path under it is gone and nobody knows */
+    bool is_unknown;       /* to the relay, which was restarted */
     bool has_request, is_logged_in;
     ml_time up_at, down_at; /* arrival of the newest bytes: TCP keeps order */
     ml_node_key key;

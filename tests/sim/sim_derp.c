@@ -282,6 +282,7 @@ void sim_derp_restart(struct sim *w, unsigned region, ml_time down_for)
             continue;
         }
         s->is_logged_in = false;
+        s->is_unknown = true;
         if (!s->id) {
             release(s);
         } else if (!s->is_dead) {
@@ -406,7 +407,7 @@ static size_t take(struct sim *w, struct sim_stream *s)
 static void up(struct sim *w, struct sim_stream *s, const struct sim_event *ev)
 {
     size_t n = 0;
-    if (s->is_dead || w->now < w->relays[s->region].down_until) {
+    if (s->is_dead || s->is_unknown || w->now < w->relays[s->region].down_until) {
         return;
     }
     if (ev->len > sizeof s->rx - s->rx_len) {
