@@ -560,38 +560,54 @@ ml_err ml_handle_overlay(ml_engine *ml, ml_time now, const uint8_t *ip_packet, s
     bool has_masq = ml_ip_equal(&v.src, own) && ml_route_masquerade(&ml->map.t, peer, &v.src, &masq);
     ml->stats.overlay_tx_packets++;
     ml->stats.overlay_tx_bytes += len;
+    ml->slots[slot].has_host_sent = true;
     return send_inner(ml, now, slot, ip_packet, len, has_masq ? &masq : NULL);
 }
 
 /* ---- Out: what the modules themselves want sent ---- */
 
+/* Tells a peer our disco key, in case it holds a stale one (dataplane.md 1.4, 8.4). */
+static void advertise(struct ml_engine *ml, ml_time now, uint16_t slot)
+{
+    uint8_t msg[ML_TSMP_MAX];
+    const struct ml_peer *p = core_slot_peer(ml, slot);
+    if (!p || ml->no_disco || (p->flags & ML_PEER_IS_WIREGUARD_ONLY)) {
+        return;
+    }
+    ml_ip to = ml_map_peer_ip4(p);
+    const ml_ip *own = &ml->self.ip4;
+    if (!ml_ip_is_set(&to) || !ml_ip_is_set(own)) {
+        to = ml_map_peer_ip6(p);
+        own = &ml->self.ip6;
+    }
+    size_t n = ml_tsmp_build_advertisement(msg, sizeof msg, own, &to, ml_path_disco_key(&ml->path));
+    if (n) {
+        core_send_inner(ml, now, slot, msg, n);
+    }
+}
+
+/* To the peer of slot `deaf` - 1. Only while the host talks to it: two idle nodes would keep each other awake. */
+static void advertise_again(struct ml_engine *ml, ml_time now, uint16_t deaf)
+{
+    uint16_t slot = (uint16_t)(deaf - 1);
+    if (deaf != 0 && ml->slots[slot].has_host_sent && ml_wg_peer_has_session(&ml->wg, now, slot)) {
+        ml->slots[slot].has_host_sent = false;
+        advertise(ml, now, slot);
+    }
+}
+
 static void drain_wg(struct ml_engine *ml, ml_time now)
 {
     uint16_t slot = 0;
     enum ml_wg_event ev;
-    uint8_t msg[ML_TSMP_MAX];
     while (ml_outq_has_room(&ml->outq, CORE_PACKET_MAX) && (ev = ml_wg_poll_event(&ml->wg, &slot)) != ML_WG_EV_NONE) {
-        const struct ml_peer *p = core_slot_peer(ml, slot);
-        if (!p) {
+        if (!core_slot_peer(ml, slot)) {
             continue;
         }
         if (ev == ML_WG_EV_ESTABLISHED) {
             ml->stats.handshakes++;
             ml->slots[slot].handshake_at = core_tick(ml, now);
-            if (ml->no_disco || (p->flags & ML_PEER_IS_WIREGUARD_ONLY)) {
-                continue;
-            }
-            /* First on every session: our disco key, in case the peer holds a stale one (dataplane.md 1.4, 8.4). */
-            ml_ip to = ml_map_peer_ip4(p);
-            const ml_ip *own = &ml->self.ip4;
-            if (!ml_ip_is_set(&to) || !ml_ip_is_set(own)) {
-                to = ml_map_peer_ip6(p);
-                own = &ml->self.ip6;
-            }
-            size_t n = ml_tsmp_build_advertisement(msg, sizeof msg, own, &to, ml_path_disco_key(&ml->path));
-            if (n) {
-                core_send_inner(ml, now, slot, msg, n);
-            }
+            advertise(ml, now, slot); /* first on every session */
         } else if (ev == ML_WG_EV_DEAD) {
             core_slot_close(ml, slot);
         }
@@ -620,6 +636,7 @@ static void drain_path(struct ml_engine *ml, ml_time now)
             ml_drop drop = ml_derp_pool_send(&ml->derp, now, &dst.node, dst.derp_region, room, len);
             core_count(ml, drop);
             ml->stats.derp_tx_packets += drop == ML_DROP_NONE;
+            advertise_again(ml, now, dst.deaf);
         } else {
             ml_outq_commit(&ml->outq, ML_OUT_DATAGRAM, &dst.udp, (uint32_t)len);
             ml->stats.direct_tx_packets++;

@@ -55,6 +55,7 @@ enum core_stream_owner { CORE_STREAM_CONTROL = 1, CORE_STREAM_DERP = 2, CORE_STR
 /* A live peer: the same index is its slot in wg and path. Ticks are read by ml_tick_time(), and changed by core_tick(). */
 struct core_slot {
     uint16_t peer;        /* slot in the netmap, ML_PEER_NONE = free */
+    bool has_host_sent;   /* since the last advertisement that was a repeat */
     ml_tick initiated_at; /* when our last handshake message was an initiation; else 0 */
     ml_tick used_at;
     ml_tick handshake_at; /* 0 = none yet */

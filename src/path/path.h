@@ -108,6 +108,7 @@ struct ml_path_peer {
     bool has_shared : 1, is_wireguard_only : 1;
     bool is_cmm_wanted : 1; /* a call-me-maybe is to be sent after our pings */
     bool is_cmm_repeat : 1; /* the one that is wanted, or was sent last, is one */
+    bool is_unheard : 1;    /* no message of it came since our last call-me-maybe, repeats not counted */
     bool is_called : 1;     /* the peer called, and none of its pings came through: call it with the next packet we send */
     uint8_t check, notice;  /* enums in path_internal.h */
     uint8_t cmm_repeats;    /* of call-me-maybes since there was a path, or since we began to send */
@@ -285,6 +286,9 @@ struct ml_path_dst {
     ml_addr udp;          /* send to this address, or */
     uint16_t derp_region; /* to `node` over this region */
     ml_node_key node;
+    /* 0, or slot + 1 of a peer that did not say a word since our last call-me-maybe, so perhaps cannot open them: control may
+     * not have told it our disco key, and what told it through the tunnel may be lost. It is to be told again. */
+    uint16_t deaf;
 };
 /** Longest datagram that ml_path_poll_send() yields: a call-me-maybe with all own endpoints and one more. */
 #define ML_PATH_SEND_MAX (ML_DISCO_OVERHEAD + 2 + 18 * (ML_ENDPOINTS + 1))

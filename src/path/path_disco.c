@@ -279,22 +279,29 @@ static uint16_t handle_cmm(struct ml_path *p, ml_time now, const struct ml_path_
 
 uint16_t ml_path_disco_handle(struct ml_path *p, ml_time now, const struct ml_path_in *in, enum ml_drop *drop)
 {
+    uint16_t slot = ML_PATH_NO_SLOT;
     *drop = ML_DROP_NONE;
     switch (in->msg.type) {
     case ML_DISCO_PING:
-        return handle_ping(p, now, in, drop);
+        slot = handle_ping(p, now, in, drop);
+        break;
     case ML_DISCO_PONG:
-        return handle_pong(p, now, in, drop);
+        slot = handle_pong(p, now, in, drop);
+        break;
     case ML_DISCO_CALL_ME_MAYBE:
-        return handle_cmm(p, now, in, drop);
+        slot = handle_cmm(p, now, in, drop);
+        break;
     case ML_DISCO_BIND:
     case ML_DISCO_BIND_CHALLENGE:
     case ML_DISCO_BIND_ANSWER:
     case ML_DISCO_CALL_ME_MAYBE_VIA:
     case ML_DISCO_ALLOCATE_REQUEST:
     case ML_DISCO_ALLOCATE_RESPONSE:
-        break; /* peer relays are not used */
+        *drop = ML_DROP_UNKNOWN_TYPE; /* peer relays are not used */
+        break;
     }
-    *drop = ML_DROP_UNKNOWN_TYPE;
-    return ML_PATH_NO_SLOT;
+    if (slot != ML_PATH_NO_SLOT) {
+        p->peers[slot].is_unheard = false;
+    }
+    return slot;
 }

@@ -315,6 +315,10 @@ static size_t send_cmm(struct ml_path *p, ml_time now, struct ml_disco_msg *m, u
             if (is_discovery) {
                 ml_path_cmm_await(p, peer, now);
             }
+            if (is_discovery && !peer->is_cmm_repeat) {
+                dst->deaf = peer->is_unheard ? (uint16_t)(i + 1) : 0;
+                peer->is_unheard = true;
+            }
             dst->derp_region = peer->home_region;
             dst->node = *peer->node;
             return n;

@@ -196,14 +196,12 @@ unsigned sim_run_disco_key(const struct sim_opts *o)
         talk_start(&k, "disco-key", o, o->seed, SIM_EASY, SIM_EASY);
         uint64_t before = k.w->n[0].initiations + k.w->n[1].initiations;
         sim_control_set_down(k.w, is_down);
-        if (!is_down) {
-            sim_new_disco(k.w, 1);
-            sim_run(k.w, SETTLE);
-            snprintf(what, sizeof what, "new disco key, session stays%s", tail);
-            talk_check(&k, what, TRUST);
-            uint64_t after = k.w->n[0].initiations + k.w->n[1].initiations;
-            SIM_CHECK(k.w, after == before, "%u handshakes for a new disco key", (unsigned)(after - before));
-        }
+        sim_new_disco(k.w, 1);
+        sim_run(k.w, SETTLE);
+        snprintf(what, sizeof what, "new disco key, session stays%s", tail);
+        talk_check(&k, what, TRUST);
+        uint64_t after = k.w->n[0].initiations + k.w->n[1].initiations;
+        SIM_CHECK(k.w, after == before, "%u handshakes for a new disco key", (unsigned)(after - before));
         /* A restarted official node: same node key, new disco key, no session. The other side holds a session that is gone. */
         sim_restart_node(k.w, 1, true);
         sim_run(k.w, ML_SEC(60));
@@ -281,8 +279,8 @@ static const char *disturb(struct sim *w, unsigned i, unsigned *region)
         sim_restart_node(w, i, sim_chance(w, 500));
         return "restarts";
     case 5:
-        if (w->is_control_down) {
-            sim_restart_node(w, i, true); /* only a new session tells the others then, as with every real change */
+        if (w->is_control_down && sim_chance(w, 500)) {
+            sim_restart_node(w, i, true); /* as with every real change: a new session tells the others */
             return "restarts with a new disco key";
         }
         sim_new_disco(w, i);

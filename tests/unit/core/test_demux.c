@@ -299,6 +299,23 @@ static void D25_D59_the_advertisement_updates_the_disco_key_and_reaches_no_host(
     net_end(n);
 }
 
+static void a_lost_advertisement_is_repeated_with_the_second_call_that_nobody_answers(void **state)
+{
+    (void)state;
+    struct net *n = start_direct(NET_OPEN, NET_OPEN, 1);
+    const ml_disco_key *real = ml_path_disco_key(&n->w.n[0].ml->path);
+    set_disco_of(n, 0, 1, 0x77); /* as if the one on the present session had been lost */
+    for (int i = 0; i < 25; i++) {
+        assert_int_equal(net_send(n, 0, 1, "a"), ML_OK);
+        assert_int_equal(net_send(n, 1, 0, "b"), ML_OK);
+        net_run(n, ML_SEC(1));
+    }
+    ml_disco_key known = disco_of(n, 0, 1);
+    assert_memory_equal(known.b, real->b, sizeof known.b);
+    assert_true(net_is_direct(n, 0, 1) && net_is_direct(n, 1, 0));
+    net_end(n);
+}
+
 static void D59_an_advertised_zero_key_is_ignored(void **state)
 {
     (void)state;
@@ -329,6 +346,7 @@ int main(void)
         cmocka_unit_test(D75_overlay_ipv6_works_over_an_ipv4_underlay),
         cmocka_unit_test(D75_overlay_ipv4_works_over_an_ipv6_underlay),
         cmocka_unit_test(D25_D59_the_advertisement_updates_the_disco_key_and_reaches_no_host),
+        cmocka_unit_test(a_lost_advertisement_is_repeated_with_the_second_call_that_nobody_answers),
         cmocka_unit_test(D59_an_advertised_zero_key_is_ignored),
         cmocka_unit_test(a_handshake_message_goes_one_way_at_a_time),
         cmocka_unit_test(a_handshake_message_lost_on_the_direct_path_goes_by_relay_soon),

@@ -292,6 +292,36 @@ static void a_call_me_maybe_asks_for_a_slot_and_works_when_one_is_opened(void **
     assert_int_equal(drain(&w), 1);
 }
 
+static void a_peer_that_says_nothing_is_deaf_from_the_second_call_on(void **state)
+{
+    (void)state;
+    struct ml_path_route r;
+    unsigned calls = 0, deaf = 0, first = 0;
+    for (int i = 0; i < 100; i++) {
+        fresh_endpoints(&w);
+        ml_path_route(&w.p, w.now, 0, &r);
+        drain(&w);
+        for (size_t k = 0; k < w.sent_count; k++) {
+            bool is_call = w.sent[k].msg.type == ML_DISCO_CALL_ME_MAYBE;
+            calls += is_call && !w.peers[0].is_cmm_repeat;
+            deaf += w.sent[k].dst.deaf == 1;
+            first = w.sent[k].dst.deaf && !first ? calls : first;
+            assert_true(is_call || !w.sent[k].dst.deaf);
+        }
+        if (i == 50) { /* a word of it shows that it knows us */
+            assert_in_range(calls, 5, 10);
+            assert_int_equal(deaf, calls - 1);
+            struct ml_disco_msg m = {.type = ML_DISCO_PING, .node_key = w.r[0].node};
+            deliver(&w, &w.r[0], EP, 0, NULL, &m);
+            calls = deaf = first = 0;
+        }
+        w.now += ML_MSEC(500);
+        ml_path_on_time(&w.p, w.now);
+    }
+    assert_int_equal(first, 2);
+    assert_int_equal(deaf, calls - 1);
+}
+
 static void D26_unknown_types_and_versions_change_nothing(void **state)
 {
     (void)state;
@@ -490,6 +520,7 @@ int main(void)
         cmocka_unit_test_setup(after_a_repeated_call_me_maybe_a_known_address_is_pinged_back_again, setup),
         cmocka_unit_test_setup(a_call_me_maybe_asks_for_a_slot_and_works_when_one_is_opened, setup),
         cmocka_unit_test_setup(D26_unknown_types_and_versions_change_nothing, setup),
+        cmocka_unit_test_setup(a_peer_that_says_nothing_is_deaf_from_the_second_call_on, setup),
         cmocka_unit_test_setup(two_peers_with_one_disco_key_both_learn_the_address, setup),
         cmocka_unit_test_setup(curve_operations_for_peers_without_a_slot_are_limited, setup),
         cmocka_unit_test_setup(a_slot_opened_after_a_ping_takes_over_its_shared_key, setup),
