@@ -25,7 +25,8 @@
  * Bounds and what gives way:
  *   candidates   8 a peer, of them 4 IPv6. Netmap and call-me-maybe addresses hold at most 6 and 3, the sources of its pings the
  *                rest. A new ping source replaces the one heard from longest ago; a new call-me-maybe address replaces a netmap
- *                address that never answered. The best path never gives way (D37).
+ *                address that never answered; of a longer list the first two of each kind (public IPv4, private, IPv6) have
+ *                room. The best path never gives way (D37).
  *   pings        32 in all, 16 discovery pings of one peer. A new discovery ping takes the place of a discovery ping older
  *                than 1 s (of its own peer at that peer's limit), or is not sent; a heartbeat or CLI ping takes the place of
  *                the oldest discovery ping.

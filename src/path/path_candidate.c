@@ -197,8 +197,34 @@ static bool is_usable(const ml_addr *a)
            !(ml_ip_is6(&a->ip) && ml_ip_is_link_local(&a->ip));
 }
 
-static void add_given(struct ml_path_peer *peer, const ml_addr *addr, uint8_t from)
+/* Beyond the first two of its kind: public IPv4, private IPv4, IPv6. Lists begin with what was measured last and go on with what
+ * was before (endpoints.c, as the official client's), then come local addresses: none may keep the others out. */
+static bool is_spare(const ml_addr *addrs, size_t i)
 {
+    enum { EACH = 2 };
+    size_t before = 0;
+    for (size_t k = 0; k < i; k++) {
+        bool is6 = ml_ip_is6(&addrs[k].ip);
+        before += is_usable(&addrs[k]) && is6 == ml_ip_is6(&addrs[i].ip) &&
+                  (is6 || ml_ip_is_private(&addrs[k].ip) == ml_ip_is_private(&addrs[i].ip));
+    }
+    return before >= EACH;
+}
+
+static struct ml_path_candidate *find_last_spare(struct ml_path_peer *peer, const ml_addr *addrs, size_t count, bool is_6_only)
+{
+    while (count-- > 0) {
+        struct ml_path_candidate *c = is_spare(addrs, count) ? ml_path_cand_find(peer, &addrs[count]) : NULL;
+        if (c && (c->from & ML_CAND_GIVEN) && !is_best(peer, c) && (c->ip6 || !is_6_only)) {
+            return c;
+        }
+    }
+    return NULL;
+}
+
+static void add_given(struct ml_path_peer *peer, const ml_addr *addrs, size_t count, size_t i, uint8_t from)
+{
+    const ml_addr *addr = &addrs[i];
     struct ml_path_candidate *c = ml_path_cand_find(peer, addr);
     bool is6 = !ml_ip_is4(&addr->ip);
     bool is_limit6 = is6 && given_count(peer, true) >= ML_PATH_IP6_GIVEN;
@@ -212,9 +238,16 @@ static void add_given(struct ml_path_peer *peer, const ml_addr *addr, uint8_t fr
     }
     if (!is_limit) {
         put(peer, find_room(peer, addr), addr, from);
-    } else if (from == ML_CAND_CMM) {
-        put(peer, find_silent_netmap(peer, is_limit6 || (is6 && find_free6(peer) == 0)), addr, from);
+        return;
     }
+    bool is_6_only = is_limit6 || (is6 && find_free6(peer) == 0);
+    if (from == ML_CAND_CMM) {
+        c = find_silent_netmap(peer, is_6_only);
+    }
+    if (!c && !is_spare(addrs, i)) {
+        c = find_last_spare(peer, addrs, count, is_6_only);
+    }
+    put(peer, c, addr, from);
 }
 
 struct ml_path_candidate *ml_path_cand_heard(struct ml_path_peer *peer, ml_time now, const ml_addr *addr)
@@ -231,26 +264,13 @@ struct ml_path_candidate *ml_path_cand_heard(struct ml_path_peer *peer, ml_time 
     return c;
 }
 
-/* Lists can be longer than the room for them, so their addresses are taken in two passes: first all public IPv4, two private
- * IPv4 and two IPv6, then the rest. */
+/* Lists can be longer than the room for them. */
 static void add_list(struct ml_path_peer *peer, uint8_t from, const ml_addr *addrs, size_t count)
 {
-    enum { EACH = 2 };
     for (int pass = 0; pass < 2; pass++) {
-        size_t private4 = 0, all6 = 0;
         for (size_t i = 0; i < count; i++) {
-            const ml_addr *a = &addrs[i];
-            if (!is_usable(a)) {
-                continue;
-            }
-            bool is_spare = false;
-            if (ml_ip_is6(&a->ip)) {
-                is_spare = ++all6 > EACH;
-            } else if (ml_ip_is_private(&a->ip)) {
-                is_spare = ++private4 > EACH;
-            }
-            if (is_spare == (pass == 1)) {
-                add_given(peer, a, from);
+            if (is_usable(&addrs[i]) && is_spare(addrs, i) == (pass == 1)) {
+                add_given(peer, addrs, count, i, from);
             }
         }
     }

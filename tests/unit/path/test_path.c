@@ -681,6 +681,7 @@ static void a_long_netmap_list_leaves_room_for_ping_sources_and_prefers_public_a
         held += w.peers[0].cand[i].from != 0;
     }
     assert_int_equal(held, ML_PATH_GIVEN_MAX);
+    assert_true(has_candidate(&w, 0, &eps[8]) && has_candidate(&w, 0, &eps[9]));
     ping_us(&w, 0, "203.0.113.90:1", 1);
     route();
     drain(&w);

@@ -322,6 +322,38 @@ static void a_peer_that_says_nothing_is_deaf_from_the_second_call_on(void **stat
     assert_int_equal(deaf, calls - 1);
 }
 
+static void addresses_measured_long_ago_leave_room_for_the_last_one_and_for_local_ones(void **state)
+{
+    (void)state;
+    const char *text[] = {"203.0.113.90:7", "203.0.113.90:6", "203.0.113.90:5",    "203.0.113.90:4",
+                          "203.0.113.90:3", "203.0.113.90:2", "192.168.1.4:41641", "[2001:db8::9]:41641"};
+    ml_addr eps[8];
+    for (int i = 0; i < 8; i++) {
+        eps[i] = vec_addr(text[i]);
+    }
+    for (int is_netmap = 0; is_netmap < 2; is_netmap++) {
+        open_slot(&w, 1, 7, eps + 2, 5);
+        struct ml_disco_msg m = cmm_of(text + 1, 6);
+        deliver(&w, &w.r[1], NULL, 7, &w.r[1].node, &m);
+        for (int i = 1; i < 7; i++) {
+            assert_true(has_candidate(&w, 1, &eps[i]));
+        }
+        if (is_netmap) {
+            struct ml_path_info info = {.node = &w.r[1].node, .disco = &w.r[1].disco, .home_region = 7, .endpoints = eps};
+            info.endpoint_count = 8;
+            ml_path_peer_update(&w.p, w.now, 1, &info);
+        } else {
+            m = cmm_of(text, 8);
+            deliver(&w, &w.r[1], NULL, 7, &w.r[1].node, &m);
+        }
+        for (int i = 0; i < 8; i++) {
+            assert_int_equal(has_candidate(&w, 1, &eps[i]), i != 4 && i != 5); /* the oldest gave way */
+        }
+    }
+    open_slot(&w, 1, 7, eps, 8); /* as a list heard for the first time */
+    assert_true(has_candidate(&w, 1, &eps[0]) && has_candidate(&w, 1, &eps[6]) && has_candidate(&w, 1, &eps[7]));
+}
+
 static void D26_unknown_types_and_versions_change_nothing(void **state)
 {
     (void)state;
@@ -521,6 +553,7 @@ int main(void)
         cmocka_unit_test_setup(a_call_me_maybe_asks_for_a_slot_and_works_when_one_is_opened, setup),
         cmocka_unit_test_setup(D26_unknown_types_and_versions_change_nothing, setup),
         cmocka_unit_test_setup(a_peer_that_says_nothing_is_deaf_from_the_second_call_on, setup),
+        cmocka_unit_test_setup(addresses_measured_long_ago_leave_room_for_the_last_one_and_for_local_ones, setup),
         cmocka_unit_test_setup(two_peers_with_one_disco_key_both_learn_the_address, setup),
         cmocka_unit_test_setup(curve_operations_for_peers_without_a_slot_are_limited, setup),
         cmocka_unit_test_setup(a_slot_opened_after_a_ping_takes_over_its_shared_key, setup),
