@@ -186,8 +186,8 @@ typedef enum ml_close_reason {
     ML_CLOSE_EOF,           /**< The peer closed in order. */
     ML_CLOSE_RESET,         /**< Connection reset or another socket error. */
     ML_CLOSE_DNS,           /**< The name did not resolve. */
-    ML_CLOSE_REFUSED,       /**< Refused, or network unreachable. */
-    ML_CLOSE_TIMEOUT,       /**< Not open within `timeout_ms`. */
+    ML_CLOSE_REFUSED,       /**< Refused. */
+    ML_CLOSE_TIMEOUT,       /**< Not open within `timeout_ms`, or network unreachable. */
     ML_CLOSE_TLS_UNTRUSTED, /**< Chain does not end in a trusted root. */
     ML_CLOSE_TLS_NAME,      /**< Certificate is for another host name. */
     ML_CLOSE_TLS_TIME,      /**< Certificate expired, or the device's clock is wrong. */

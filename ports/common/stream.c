@@ -75,12 +75,12 @@ static ml_close_reason reason_of(int e)
 {
     switch (e) {
     case ECONNREFUSED:
-    case ENETUNREACH:
-    case EHOSTUNREACH:
-    case EADDRNOTAVAIL:
     case EACCES:
     case EPERM:
         return ML_CLOSE_REFUSED;
+    case ENETUNREACH: /* Nobody refuses: before DHCP has given an address, for instance. */
+    case EHOSTUNREACH:
+    case EADDRNOTAVAIL:
     case ETIMEDOUT:
         return ML_CLOSE_TIMEOUT;
     case ENOMEM:

@@ -24,6 +24,12 @@ static atomic_bool changed;
 static void on_ip_event(void *arg, esp_event_base_t base, int32_t id, void *data)
 {
     (void)arg, (void)base, (void)id, (void)data;
+#if CONFIG_MICROLINK_NETIF
+    /* The tunnel's own address is told too, but is none of the underlay's. */
+    if (id == IP_EVENT_GOT_IP6 && data != NULL && ((const ip_event_got_ip6_t *)data)->esp_netif == ml_tunnel_netif()) {
+        return;
+    }
+#endif
     atomic_store(&changed, true);
     ml_wake();
 }

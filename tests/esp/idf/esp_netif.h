@@ -14,6 +14,10 @@ typedef struct {
     esp_ip4_addr_t ip, netmask, gw;
 } esp_netif_ip_info_t;
 ESP_EVENT_DECLARE_BASE(IP_EVENT);
+enum { IP_EVENT_GOT_IP6 = 3 };
+typedef struct {
+    esp_netif_t *esp_netif;
+} ip_event_got_ip6_t;
 enum { ESP_NETIF_FLAG_AUTOUP = 1 << 2 };
 typedef struct esp_netif_inherent_config {
     unsigned flags;

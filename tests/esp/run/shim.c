@@ -23,6 +23,7 @@
 #include "lwip/udp.h"
 #include "nvs.h"
 #include "tls_mbedtls.h"
+#include "tunnel.h"
 
 #include <netinet/in.h>
 #include <pthread.h>
@@ -456,6 +457,12 @@ void shim_ip_event(void)
     if (ip_handler != NULL) {
         ip_handler(NULL, IP_EVENT, 0, NULL);
     }
+}
+
+void shim_tunnel_ip6_event(void)
+{
+    ip_event_got_ip6_t ev = {.esp_netif = ml_tunnel_netif()};
+    ip_handler(NULL, IP_EVENT, IP_EVENT_GOT_IP6, &ev);
 }
 
 esp_err_t esp_event_post(esp_event_base_t base, int32_t id, const void *data, size_t len, TickType_t wait)

@@ -38,5 +38,7 @@ extern atomic_int shim_blocks;
 
 void shim_start(void);
 void shim_ip_event(void);
+/** ESP-IDF tells the address of the tunnel's interface as any other. */
+void shim_tunnel_ip6_event(void);
 
 #endif

@@ -117,6 +117,19 @@ static void an_ip_event_wakes_the_task(void **state)
     microlink_deinit(ml);
 }
 
+static void the_tunnels_own_address_is_no_change_of_the_network(void **state)
+{
+    (void)state;
+    microlink_config_t c = config();
+    microlink_t *ml = microlink_init(&c);
+    assert_non_null(ml);
+    uint32_t before = wakes_when_asleep();
+    shim_tunnel_ip6_event();
+    usleep(500000);
+    assert_int_equal(microlink_esp_get_wake_count(), before);
+    microlink_deinit(ml);
+}
+
 static void a_wake_up_without_memory_for_its_packet_is_not_lost(void **state)
 {
     (void)state;
@@ -547,6 +560,7 @@ int main(void)
         cmocka_unit_test(the_task_drives_and_a_server_that_is_not_there_becomes_a_problem_event),
         cmocka_unit_test(an_idle_node_does_not_wake_up),
         cmocka_unit_test(an_ip_event_wakes_the_task),
+        cmocka_unit_test(the_tunnels_own_address_is_no_change_of_the_network),
         cmocka_unit_test(a_wake_up_without_memory_for_its_packet_is_not_lost),
         cmocka_unit_test(two_hundred_cycles_of_connect_disconnect_and_init_leave_nothing_behind),
         cmocka_unit_test(the_api_may_be_called_from_several_threads_while_the_node_runs),

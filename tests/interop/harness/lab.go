@@ -16,6 +16,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -54,6 +55,8 @@ type Lab struct {
 	nextHost  int
 	nextLAN   int
 	names     map[string]bool
+	leaseLock sync.Mutex
+	leases    map[string]net.IP
 }
 
 // NeedRoot fails or skips the test when namespaces cannot be made here. In CI (ML_REQUIRE_ROOT=1) it always fails.

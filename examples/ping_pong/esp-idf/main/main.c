@@ -77,7 +77,9 @@ static void ping_all(microlink_t *ml)
 
 void app_main(void)
 {
+    unsigned at_start = (unsigned)esp_get_free_heap_size();
     network_start();
+    printf("heap %u bytes free at the start, %u with the network\n", at_start, (unsigned)esp_get_free_heap_size());
     microlink_config_t config;
     microlink_get_default_config(&config);
     config.on_event = on_event;
