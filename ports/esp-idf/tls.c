@@ -5,8 +5,9 @@
  * 5.1, it cannot pin a certificate, and it does not tell why a chain was refused (docs/decisions/0004). Only the TLS and X.509
  * interfaces are used, which 3.x and 4.x share; no primitive is.
  *
- * The handshake runs with verification "optional" and is judged here before one byte of application data moves, so a pin, an
- * advisory check and a name other than the SNI are ordinary code. The bundle fails the handshake itself when no root fits.
+ * The handshake runs without verification, one step at a time, and the server is judged here right after the step that read its
+ * certificates: before anything is sent in answer, so a pin, an advisory check and a name other than the SNI are ordinary code,
+ * and after the record was freed, which is what takes most memory (docs/esp-idf.md, Memory). Its issuers are then dropped.
  * Session tickets: the sessions of the last servers are kept in RAM and offered again.
  * lwIP gives each write a buffer of a whole segment until it is acknowledged, so the short records at the end of a handshake
  * are gathered into one.
@@ -21,6 +22,7 @@
 
 #include <errno.h>
 #include <mbedtls/build_info.h>
+#include <mbedtls/oid.h>
 #include <mbedtls/platform.h>
 #include <mbedtls/ssl.h>
 #include <mbedtls/x509_crt.h>
@@ -77,6 +79,7 @@ struct ml_tls_conn {
     uint8_t pin[32];
     bool has_pin, verify_advisory, no_verify, has_meta;
     bool was_offered; /**< A session that was judged when it was kept. */
+    bool is_judged;
     ml_derp_key meta;
     ml_close_reason reason;
     char detail[96];
@@ -214,8 +217,7 @@ static bool set_roots(struct ml_tls_conn *c)
         return true;
     }
     if (c->verify_advisory) {
-        /* The bundle would end the handshake, and the check may not: Noise authenticates this server. */
-        mbedtls_ssl_conf_authmode(&c->conf, MBEDTLS_SSL_VERIFY_NONE);
+        c->no_verify = true; /* Noise authenticates this server; the bundle's roots are not worth the memory. */
         return true;
     }
 #if CONFIG_MBEDTLS_CERTIFICATE_BUNDLE
@@ -300,21 +302,6 @@ static void offer_session(struct ml_tls_conn *c)
 }
 #endif
 
-/** The server's certificates, once they are judged: 1 to 4 KB that nothing asks for again. */
-static void drop_certificates(struct ml_tls_conn *c)
-{
-#ifdef MBEDTLS_SSL_KEEP_PEER_CERTIFICATE
-    mbedtls_ssl_session *s = c->ssl.MBEDTLS_PRIVATE(session);
-    if (s != NULL && s->MBEDTLS_PRIVATE(peer_cert) != NULL) {
-        mbedtls_x509_crt_free(s->MBEDTLS_PRIVATE(peer_cert));
-        mbedtls_free(s->MBEDTLS_PRIVATE(peer_cert));
-        s->MBEDTLS_PRIVATE(peer_cert) = NULL;
-    }
-#else
-    (void)c;
-#endif
-}
-
 struct ml_tls_conn *ml_tls_connect(struct ml_tls *t, int fd, const struct ml_tls_want *want)
 {
     const char *sni = want->sni != NULL ? want->sni : "", *verify_name = want->verify_name != NULL ? want->verify_name : "";
@@ -343,7 +330,7 @@ struct ml_tls_conn *ml_tls_connect(struct ml_tls *t, int fd, const struct ml_tls
 #if MBEDTLS_VERSION_MAJOR < 4
         mbedtls_ssl_conf_rng(&c->conf, random_bytes, NULL);
 #endif
-        mbedtls_ssl_conf_authmode(&c->conf, c->no_verify ? MBEDTLS_SSL_VERIFY_NONE : MBEDTLS_SSL_VERIFY_OPTIONAL);
+        mbedtls_ssl_conf_authmode(&c->conf, MBEDTLS_SSL_VERIFY_NONE);
         ok = (c->no_verify || set_roots(c)) && mbedtls_ssl_setup(&c->ssl, &c->conf) == 0 &&
              mbedtls_ssl_set_hostname(&c->ssl, c->sni[0] ? c->sni : NULL) == 0;
     }
@@ -389,21 +376,6 @@ static bool meta_key(const mbedtls_x509_crt *crt, ml_derp_key *key)
     return false;
 }
 
-/** Flags of what is wrong with the leaf apart from who signed it, for @p name. */
-static uint32_t leaf_flags(const mbedtls_x509_crt *crt, const char *name)
-{
-    uint32_t flags = 0;
-    /* Without a trusted root it always fails; name and validity are in the flags all the same. */
-    mbedtls_x509_crt copy;
-    mbedtls_x509_crt_init(&copy);
-    int err = mbedtls_x509_crt_parse_der(&copy, crt->raw.p, crt->raw.len);
-    if (err == 0) {
-        (void)mbedtls_x509_crt_verify(&copy, NULL, NULL, name[0] ? name : NULL, &flags, NULL, NULL);
-    }
-    mbedtls_x509_crt_free(&copy);
-    return err == 0 ? flags & ~(uint32_t)MBEDTLS_X509_BADCERT_NOT_TRUSTED : UINT32_MAX;
-}
-
 static enum ml_tls_result judge_flags(struct ml_tls_conn *c, uint32_t flags)
 {
     if (flags == 0) {
@@ -421,42 +393,127 @@ static enum ml_tls_result judge_flags(struct ml_tls_conn *c, uint32_t flags)
     return refuse(c, ML_CLOSE_TLS_UNTRUSTED, "the certificate is not acceptable");
 }
 
-static enum ml_tls_result judge(struct ml_tls_conn *c)
+static void free_chain(mbedtls_x509_crt **chain)
 {
-    const mbedtls_x509_crt *leaf = mbedtls_ssl_get_peer_cert(&c->ssl);
-    if (leaf == NULL && c->was_offered) {
-        return ML_TLS_OK; /* Resumed: a server that does not resume has to show a certificate. */
+    if (*chain != NULL) {
+        mbedtls_x509_crt_free(*chain);
+        mbedtls_free(*chain);
+        *chain = NULL;
     }
+}
+
+/** By the library, with the roots of set_roots(). */
+static int verify(struct ml_tls_conn *c, mbedtls_x509_crt *chain, const char *name, uint32_t *flags)
+{
+    const mbedtls_ssl_config *conf = &c->conf;
+    name = name[0] ? name : NULL;
+#ifdef MBEDTLS_X509_TRUSTED_CERTIFICATE_CALLBACK
+    if (conf->MBEDTLS_PRIVATE(f_ca_cb) != NULL) { /* What the bundle sets when it is to know cross-signed roots. */
+        return mbedtls_x509_crt_verify_with_ca_cb(chain, conf->MBEDTLS_PRIVATE(f_ca_cb), conf->MBEDTLS_PRIVATE(p_ca_cb),
+                                                  &mbedtls_x509_crt_profile_default, name, flags, conf->MBEDTLS_PRIVATE(f_vrfy),
+                                                  conf->MBEDTLS_PRIVATE(p_vrfy));
+    }
+#endif
+    return mbedtls_x509_crt_verify(chain, conf->MBEDTLS_PRIVATE(ca_chain), NULL, name, flags, conf->MBEDTLS_PRIVATE(f_vrfy),
+                                   conf->MBEDTLS_PRIVATE(p_vrfy));
+}
+
+/** Whether it is for servers, and its key for one of the ways TLS has to use it. */
+static bool is_for_tls(const mbedtls_x509_crt *leaf)
+{
+    return mbedtls_x509_crt_check_extended_key_usage(leaf, MBEDTLS_OID_SERVER_AUTH, sizeof MBEDTLS_OID_SERVER_AUTH - 1) == 0 &&
+           (mbedtls_x509_crt_check_key_usage(leaf, MBEDTLS_X509_KU_DIGITAL_SIGNATURE) == 0 ||
+            mbedtls_x509_crt_check_key_usage(leaf, MBEDTLS_X509_KU_KEY_ENCIPHERMENT) == 0);
+}
+
+static enum ml_tls_result judge_pinned(struct ml_tls_conn *c, mbedtls_x509_crt *leaf)
+{
+    uint8_t hash[32];
+    crypto_hash_sha256(hash, leaf->raw.p, leaf->raw.len);
+    if (memcmp(hash, c->pin, sizeof hash) != 0) {
+        return refuse(c, ML_CLOSE_TLS_PIN, "the certificate is not the pinned one");
+    }
+    /* Who signed it does not matter, name and validity do. */
+    uint32_t flags = 0;
+    free_chain(&leaf->next);
+    (void)verify(c, leaf, c->sni, &flags);
+    return judge_flags(c, flags != UINT32_MAX ? flags & ~(uint32_t)MBEDTLS_X509_BADCERT_NOT_TRUSTED : flags);
+}
+
+static enum ml_tls_result judge(struct ml_tls_conn *c, mbedtls_x509_crt *chain)
+{
     c->has_meta = false;
-    for (const mbedtls_x509_crt *crt = leaf; crt != NULL && !c->has_meta; crt = crt->next) {
+    for (const mbedtls_x509_crt *crt = chain; crt != NULL && !c->has_meta; crt = crt->next) {
         c->has_meta = meta_key(crt, &c->meta);
     }
     if (c->no_verify) {
         return ML_TLS_OK;
     }
-    if (leaf == NULL) {
+    if (c->has_pin) {
+        return judge_pinned(c, chain);
+    }
+    uint32_t flags = 0;
+    enum ml_tls_result r;
+    if (verify(c, chain, c->verify_name, &flags) == MBEDTLS_ERR_X509_ALLOC_FAILED) {
+        r = refuse(c, ML_CLOSE_NO_MEMORY, "no memory to check the certificate");
+    } else {
+        r = judge_flags(c, flags);
+    }
+    if (r == ML_TLS_OK && !is_for_tls(chain)) {
+        r = refuse(c, ML_CLOSE_TLS_OTHER, "the certificate is not for a server");
+    }
+    return r != ML_TLS_OK && c->verify_advisory ? ML_TLS_OK : r;
+}
+
+/** Where the library keeps what the server has shown, during the handshake or after it. */
+static mbedtls_x509_crt **shown(mbedtls_ssl_session *s)
+{
+#ifdef MBEDTLS_SSL_KEEP_PEER_CERTIFICATE
+    return s != NULL && s->MBEDTLS_PRIVATE(peer_cert) != NULL ? &s->MBEDTLS_PRIVATE(peer_cert) : NULL;
+#else
+    (void)s;
+    return NULL;
+#endif
+}
+
+/** Judges the server once it has shown its certificates. */
+static enum ml_tls_result take_certificates(struct ml_tls_conn *c)
+{
+    mbedtls_x509_crt **chain = c->is_judged ? NULL : shown(c->ssl.MBEDTLS_PRIVATE(session_negotiate));
+    if (chain == NULL) {
+        return ML_TLS_OK;
+    }
+    c->is_judged = true;
+    enum ml_tls_result r = judge(c, *chain);
+    free_chain(&(*chain)->next); /* The key of the first one is still to be used. */
+    return r;
+}
+
+static enum ml_tls_result finish(struct ml_tls_conn *c)
+{
+    mbedtls_x509_crt **chain = shown(c->ssl.MBEDTLS_PRIVATE(session));
+    /* Without a certificate it was resumed, by a session that was judged when it was kept. */
+    if (!c->is_judged && !c->no_verify && (chain != NULL || !c->was_offered)) {
         return refuse(c, ML_CLOSE_TLS_OTHER, "no certificate kept: CONFIG_MBEDTLS_SSL_KEEP_PEER_CERTIFICATE is off");
     }
-    if (c->has_pin) {
-        uint8_t hash[32];
-        crypto_hash_sha256(hash, leaf->raw.p, leaf->raw.len);
-        if (memcmp(hash, c->pin, sizeof hash) != 0) {
-            return refuse(c, ML_CLOSE_TLS_PIN, "the certificate is not the pinned one");
-        }
-        return judge_flags(c, leaf_flags(leaf, c->sni));
+    free(c->flight);
+    c->flight = NULL;
+    if (chain != NULL) {
+        free_chain(chain); /* Nothing asks for it again. */
     }
-    uint32_t flags = mbedtls_ssl_get_verify_result(&c->ssl);
-    if (flags != UINT32_MAX && strcmp(c->sni, c->verify_name) != 0) {
-        /* The library compared with the name that was sent; the one to check is another. */
-        flags = (flags & ~(uint32_t)MBEDTLS_X509_BADCERT_CN_MISMATCH) | leaf_flags(leaf, c->verify_name);
-    }
-    enum ml_tls_result r = judge_flags(c, flags);
-    return r != ML_TLS_OK && c->verify_advisory ? ML_TLS_OK : r;
+    keep_session(c);
+    return ML_TLS_OK;
 }
 
 enum ml_tls_result ml_tls_handshake(struct ml_tls_conn *c)
 {
-    int r = mbedtls_ssl_handshake(&c->ssl);
+    int r = 0;
+    while (r == 0 && !mbedtls_ssl_is_handshake_over(&c->ssl)) {
+        r = mbedtls_ssl_handshake_step(&c->ssl);
+        if (r == 0 && take_certificates(c) != ML_TLS_OK) {
+            return ML_TLS_FAILED;
+        }
+    }
     int left = write_flight(c);
     if (left != 0 && (r == 0 || r == MBEDTLS_ERR_SSL_WANT_READ)) {
         r = left; /* When all is out the library says once more that it is done, or that it waits. */
@@ -468,21 +525,11 @@ enum ml_tls_result ml_tls_handshake(struct ml_tls_conn *c)
         return ML_TLS_WANT_WRITE;
     }
     if (r != 0) {
-        if (r == MBEDTLS_ERR_X509_FATAL_ERROR || r == MBEDTLS_ERR_X509_CERT_VERIFY_FAILED) {
-            return refuse(c, ML_CLOSE_TLS_UNTRUSTED, "the certificate is not signed by a trusted root");
-        }
         c->reason = r == MBEDTLS_ERR_SSL_ALLOC_FAILED ? ML_CLOSE_NO_MEMORY : ML_CLOSE_TLS_OTHER;
         snprintf(c->detail, sizeof c->detail, "Mbed TLS error -0x%04x in the handshake", (unsigned)-r);
         return ML_TLS_FAILED;
     }
-    free(c->flight);
-    c->flight = NULL;
-    enum ml_tls_result result = judge(c);
-    if (result == ML_TLS_OK) {
-        drop_certificates(c);
-        keep_session(c);
-    }
-    return result;
+    return finish(c);
 }
 
 /* ---- Bytes ---- */

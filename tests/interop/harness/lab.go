@@ -39,6 +39,7 @@ type Options struct {
 	DERPCertPin bool     // The relays have certificates of no authority; the DERP map pins them by hash.
 	DERPAnySNI  bool     // The relays show their certificate whatever server name is asked for.
 	Config      []string // More lines for Headscale's configuration.
+	PublicCA    int      // The lab's authority is like a public one, with as many intermediates (NewPublicCA).
 
 	ChangeDERPMap func(*tailcfg.DERPMap) // Changes the map before any server hands it out.
 }
@@ -76,7 +77,11 @@ func New(tb testing.TB, options Options) *Lab {
 	tb.Helper()
 	lab := &Lab{Options: options, tb: tb, names: map[string]bool{}}
 	lab.Dir = newRunDir(tb)
-	lab.CA = NewCA(tb, lab.Dir, "lab-ca")
+	if options.PublicCA > 0 {
+		lab.CA = NewPublicCA(tb, lab.Dir, "lab-ca", options.PublicCA)
+	} else {
+		lab.CA = NewCA(tb, lab.Dir, "lab-ca")
+	}
 	if !options.Loopback {
 		NeedRoot(tb)
 		lab.wan = newNS(tb, "wan", lab.hostsFile())

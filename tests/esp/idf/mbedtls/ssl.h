@@ -13,14 +13,20 @@ enum { MBEDTLS_SSL_VERIFY_NONE, MBEDTLS_SSL_VERIFY_OPTIONAL, MBEDTLS_SSL_VERIFY_
 #define MBEDTLS_SSL_OUT_CONTENT_LEN                 1408
 #define MBEDTLS_PRIVATE(member)                     private_##member
 typedef struct {
-    int unused;
+    mbedtls_x509_crt *MBEDTLS_PRIVATE(ca_chain);
+    int (*MBEDTLS_PRIVATE(f_vrfy))(void *ctx, mbedtls_x509_crt *c, int depth, uint32_t *flags);
+    void *MBEDTLS_PRIVATE(p_vrfy);
+#ifdef MBEDTLS_X509_TRUSTED_CERTIFICATE_CALLBACK
+    mbedtls_x509_crt_ca_cb_t MBEDTLS_PRIVATE(f_ca_cb);
+    void *MBEDTLS_PRIVATE(p_ca_cb);
+#endif
 } mbedtls_ssl_config;
 typedef struct {
     mbedtls_x509_crt *MBEDTLS_PRIVATE(peer_cert);
     size_t MBEDTLS_PRIVATE(ticket_len);
 } mbedtls_ssl_session;
 typedef struct {
-    mbedtls_ssl_session *MBEDTLS_PRIVATE(session);
+    mbedtls_ssl_session *MBEDTLS_PRIVATE(session), *MBEDTLS_PRIVATE(session_negotiate);
 } mbedtls_ssl_context;
 void mbedtls_ssl_config_init(mbedtls_ssl_config *c);
 void mbedtls_ssl_config_free(mbedtls_ssl_config *c);
@@ -37,13 +43,12 @@ int mbedtls_ssl_set_hostname(mbedtls_ssl_context *s, const char *name);
 void mbedtls_ssl_set_bio(mbedtls_ssl_context *s, void *ctx, int (*tx)(void *ctx, const unsigned char *buf, size_t len),
                          int (*rx)(void *ctx, unsigned char *buf, size_t len),
                          int (*rx_timeout)(void *ctx, unsigned char *buf, size_t len, uint32_t ms));
-int mbedtls_ssl_handshake(mbedtls_ssl_context *s);
+int mbedtls_ssl_handshake_step(mbedtls_ssl_context *s);
+int mbedtls_ssl_is_handshake_over(mbedtls_ssl_context *s);
 int mbedtls_ssl_read(mbedtls_ssl_context *s, unsigned char *buf, size_t cap);
 int mbedtls_ssl_write(mbedtls_ssl_context *s, const unsigned char *buf, size_t len);
 int mbedtls_ssl_close_notify(mbedtls_ssl_context *s);
 int mbedtls_ssl_check_pending(const mbedtls_ssl_context *s);
-const mbedtls_x509_crt *mbedtls_ssl_get_peer_cert(const mbedtls_ssl_context *s);
-uint32_t mbedtls_ssl_get_verify_result(const mbedtls_ssl_context *s);
 void mbedtls_ssl_session_init(mbedtls_ssl_session *s);
 void mbedtls_ssl_session_free(mbedtls_ssl_session *s);
 int mbedtls_ssl_get_session(const mbedtls_ssl_context *s, mbedtls_ssl_session *out);

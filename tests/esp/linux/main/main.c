@@ -16,12 +16,16 @@
  *   clock S     what time it is, in seconds since 1970
  *   nvs fill | nvs free     somebody else fills NVS, or frees what he took
  *
- * Settings come from the environment: CONTROL_URL, AUTH_KEY, NAME, CA_FILE, CLOCK (as the command, from the start), STATE
- * ("mem:" keeps nothing) and those of examples/idf_network/network_linux.c.
+ * Settings come from the environment: CONTROL_URL, AUTH_KEY, NAME, CA_FILE, BUNDLE_FILE (a certificate bundle in place of the
+ * one that was built in), CLOCK (as the command, from the start), STATE ("mem:" keeps nothing) and those of
+ * examples/idf_network/network_linux.c.
  * TCP and UDP port 7 are echo servers of lwIP's sockets, on every address.
  *
  * SPDX-License-Identifier: MIT
  */
+#include <stdbool.h> /* For the next one, before ESP-IDF 6. */
+
+#include "esp_crt_bundle.h"
 #include "esp_heap_caps.h"
 #include "freertos/FreeRTOS.h"
 #include "freertos/task.h"
@@ -411,21 +415,22 @@ static void obey_input(void)
     }
 }
 
-static char *read_file(const char *path)
+/** With a zero behind it, which does not count. */
+static size_t read_file(const char *path, char *text, size_t cap)
 {
-    static char text[8192];
     FILE *f = path != NULL ? fopen(path, "r") : NULL;
     if (f == NULL) {
-        return NULL;
+        return 0;
     }
-    size_t n = fread(text, 1, sizeof text - 1, f);
+    size_t n = fread(text, 1, cap - 1, f);
     fclose(f);
     text[n] = 0;
-    return text;
+    return n;
 }
 
 void app_main(void)
 {
+    static char ca[8192], bundle[8192];
     if (getenv("CLOCK") != NULL) {
         set_clock(getenv("CLOCK"));
     }
@@ -440,7 +445,11 @@ void app_main(void)
     if (getenv("STATE") != NULL) {
         config.state_path = getenv("STATE");
     }
-    config.ca_pem = read_file(getenv("CA_FILE"));
+    config.ca_pem = read_file(getenv("CA_FILE"), ca, sizeof ca) > 0 ? ca : NULL;
+    size_t bundle_len = read_file(getenv("BUNDLE_FILE"), bundle, sizeof bundle);
+    if (bundle_len > 0 && esp_crt_bundle_set((const uint8_t *)bundle, bundle_len) != ESP_OK) {
+        printf("no bundle in BUNDLE_FILE\n");
+    }
     config.on_event = on_event;
     printf("ready: heap=%zu blocks=%zu\n", heap_used(), heap_blocks());
     fflush(stdout);
