@@ -29,6 +29,12 @@ static inline void ml_host_lock(void)
 static inline void ml_host_unlock(void)
 {
 }
+/** @brief Call @p fn where there is as much stack as a node needs, and wait for it. Without the lock. False: no memory, not called. */
+static inline bool ml_host_call(void (*fn)(void *), void *arg)
+{
+    fn(arg);
+    return true;
+}
 /** @brief Start driving @p ml with ml_node_step(), if a thread does that here. Called with the lock held. False: no memory. */
 static inline bool ml_host_start(microlink_t *ml)
 {

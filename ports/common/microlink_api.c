@@ -30,21 +30,42 @@ char *microlink_vpn_ip_to_str(uint32_t vpn_ip, char *buf)
 
 /* ---- Life ---- */
 
-microlink_t *microlink_init(const microlink_config_t *config)
+static const char no_task[] = "no memory for the node's task";
+
+/** What takes much stack runs where there is enough of it (ml_host_call()). */
+struct life {
+    const microlink_config_t *config;
+    microlink_t *ml;
+};
+
+static void begin(void *arg)
 {
-    if (!ml_host_init()) {
-        ml_node_set_init_error("no memory for a lock");
-        return NULL;
-    }
+    struct life *l = arg;
     ml_host_lock();
-    microlink_t *ml = ml_node_init(config);
-    if (ml != NULL && !ml_host_start(ml)) {
-        ml_node_deinit(ml);
-        ml = NULL;
-        ml_node_set_init_error("no memory for the node's task");
+    l->ml = ml_node_init(l->config);
+    if (l->ml != NULL && !ml_host_start(l->ml)) {
+        ml_node_deinit(l->ml);
+        l->ml = NULL;
+        ml_node_set_init_error(no_task);
     }
     ml_host_unlock();
-    return ml;
+}
+
+static void end(void *arg)
+{
+    struct life *l = arg;
+    ml_host_lock();
+    ml_node_deinit(l->ml);
+    ml_host_unlock();
+}
+
+microlink_t *microlink_init(const microlink_config_t *config)
+{
+    struct life l = {.config = config};
+    if (!ml_host_init() || !ml_host_call(begin, &l)) {
+        ml_node_set_init_error(no_task);
+    }
+    return l.ml;
 }
 
 const char *microlink_get_init_error(void)
@@ -57,10 +78,11 @@ void microlink_deinit(microlink_t *ml)
     if (ml == NULL) {
         return;
     }
+    struct life l = {.ml = ml};
     ml_host_stop(ml);
-    ml_host_lock();
-    ml_node_deinit(ml);
-    ml_host_unlock();
+    if (!ml_host_call(end, &l)) {
+        end(&l);
+    }
 }
 
 esp_err_t microlink_update(microlink_t *ml)

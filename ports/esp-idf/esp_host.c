@@ -73,6 +73,40 @@ static void drive(void *arg)
     vTaskDelete(NULL);
 }
 
+struct call {
+    void (*fn)(void *);
+    void *arg;
+    SemaphoreHandle_t done;
+};
+
+static void run_call(void *arg)
+{
+    struct call *c = arg;
+    c->fn(c->arg);
+    xSemaphoreGive(c->done);
+    vTaskDelete(NULL);
+}
+
+/** In a task of its own: that of the caller, app_main()'s above all, has less stack than reading a stored netmap takes. */
+bool ml_host_call(void (*fn)(void *), void *arg)
+{
+    struct call c = {fn, arg, xSemaphoreCreateBinary()};
+    bool ok = c.done != NULL && xTaskCreate(run_call, "microlink", CONFIG_MICROLINK_TASK_STACK, &c,
+                                            CONFIG_MICROLINK_TASK_PRIORITY, NULL) == pdPASS;
+    if (ok) {
+        xSemaphoreTake(c.done, portMAX_DELAY);
+    }
+    if (c.done != NULL) {
+        vSemaphoreDelete(c.done);
+    }
+    return ok;
+}
+
+bool ml_host_works_here(void)
+{
+    return task == NULL || xTaskGetCurrentTaskHandle() == task;
+}
+
 bool ml_host_start(microlink_t *ml)
 {
     atomic_store(&stopping, false);
@@ -114,6 +148,17 @@ void ml_host_wake(void)
     }
 }
 #else
+bool ml_host_call(void (*fn)(void *), void *arg)
+{
+    fn(arg);
+    return true;
+}
+
+bool ml_host_works_here(void)
+{
+    return true;
+}
+
 bool ml_host_start(microlink_t *ml)
 {
     (void)ml;

@@ -10,6 +10,7 @@
 
 #include "base/addr.h"
 #include "esp_heap_caps.h"
+#include "esp_host.h"
 #include "esp_log.h"
 #include "esp_netif.h"
 #include "loop.h"
@@ -272,10 +273,15 @@ static void carry_out(ml_port *p, ml_time now, const ml_output *out)
     }
 }
 
+/** Who calls the API from a task of his own leaves the work to the node's, which has the stack for it, and lwIP's memory. */
+static bool may_work_here(void)
+{
+    return ml_host_works_here() && ml_sys_may_call_lwip();
+}
+
 void ml_port_flush(ml_port *p)
 {
-    /* Who calls the API from a task of his own leaves the work to the node's when lwIP has no memory for his. */
-    if (p->flushing || !ml_sys_may_call_lwip()) {
+    if (p->flushing || !may_work_here()) {
         return;
     }
     p->flushing = true;
@@ -295,7 +301,7 @@ void ml_port_rebind(ml_port *p)
 {
     char why[128] = "";
     ml_time now = ml_sys_now();
-    if (!ml_sys_may_call_lwip()) {
+    if (!may_work_here()) {
         p->retry_at = now; /* The node's task does it. */
         return;
     }

@@ -6,6 +6,7 @@
 
 #include "esp_err.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -21,6 +22,7 @@ struct shim_nvs {
     struct shim_entry entry[SHIM_NVS_ENTRIES];
     esp_err_t open_error, read_error, write_error;
     int open_count;
+    pthread_t opened_by, closed_by;
 };
 extern struct shim_nvs shim_nvs;
 /** Allocations that still succeed; -1: all. */

@@ -104,6 +104,19 @@ static void an_idle_node_does_not_wake_up(void **state)
     microlink_deinit(ml);
 }
 
+/** app_main() has 3.5 KB of stack: less than reading what is stored takes, or a handshake when all is put away. */
+static void the_beginning_and_the_end_do_not_use_the_callers_stack(void **state)
+{
+    (void)state;
+    microlink_config_t c = config();
+    microlink_t *ml = microlink_init(&c);
+    assert_non_null(ml);
+    microlink_connect(ml);
+    microlink_deinit(ml);
+    assert_false(pthread_equal(shim_nvs.opened_by, pthread_self()));
+    assert_false(pthread_equal(shim_nvs.closed_by, pthread_self()));
+}
+
 static void an_ip_event_wakes_the_task(void **state)
 {
     (void)state;
@@ -559,6 +572,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_task_drives_and_a_server_that_is_not_there_becomes_a_problem_event),
         cmocka_unit_test(an_idle_node_does_not_wake_up),
+        cmocka_unit_test(the_beginning_and_the_end_do_not_use_the_callers_stack),
         cmocka_unit_test(an_ip_event_wakes_the_task),
         cmocka_unit_test(the_tunnels_own_address_is_no_change_of_the_network),
         cmocka_unit_test(a_wake_up_without_memory_for_its_packet_is_not_lost),
