@@ -799,8 +799,7 @@ const char *ml_node_get_problem(const microlink_t *ml)
     if (ml == NULL) {
         return "";
     }
-    return ml->port_failed ? "the port could not be opened again after the factory reset; restart the program"
-                           : ml_get_problem(engine_of(ml));
+    return ml->port_failed ? "opening failed after the factory reset; restart the program" : ml_get_problem(engine_of(ml));
 }
 
 size_t ml_node_get_fds(const microlink_t *ml, microlink_fd_t *fds, size_t cap)

@@ -53,9 +53,45 @@ void ml_host_unlock(void)
 /** After a failure that leaves the node without a port (factory reset out of memory) there is nothing to wait on. */
 #define PAUSE pdMS_TO_TICKS(1000)
 
+/** What a task of ours runs, and how the end of it is seen. */
+struct job {
+    void (*fn)(void *);
+    void *arg;
+    SemaphoreHandle_t ended;
+};
+
 static TaskHandle_t task;
-static SemaphoreHandle_t ended;
+static struct job driving;
 static atomic_bool stopping;
+
+static void run(void *arg)
+{
+    struct job *j = arg;
+    j->fn(j->arg);
+    xSemaphoreGive(j->ended);
+    vTaskDelete(NULL);
+}
+
+static bool start(struct job *j, TaskHandle_t *out)
+{
+    j->ended = xSemaphoreCreateBinary();
+    if (j->ended == NULL) {
+        return false;
+    }
+    if (xTaskCreate(run, "microlink", CONFIG_MICROLINK_TASK_STACK, j, CONFIG_MICROLINK_TASK_PRIORITY, out) == pdPASS) {
+        return true;
+    }
+    vSemaphoreDelete(j->ended);
+    j->ended = NULL;
+    return false;
+}
+
+static void wait_for(struct job *j)
+{
+    xSemaphoreTake(j->ended, portMAX_DELAY);
+    vSemaphoreDelete(j->ended);
+    j->ended = NULL;
+}
 
 static void drive(void *arg)
 {
@@ -69,35 +105,15 @@ static void drive(void *arg)
             vTaskDelay(PAUSE);
         }
     }
-    xSemaphoreGive(ended);
-    vTaskDelete(NULL);
-}
-
-struct call {
-    void (*fn)(void *);
-    void *arg;
-    SemaphoreHandle_t done;
-};
-
-static void run_call(void *arg)
-{
-    struct call *c = arg;
-    c->fn(c->arg);
-    xSemaphoreGive(c->done);
-    vTaskDelete(NULL);
 }
 
 /** In a task of its own: that of the caller, app_main()'s above all, has less stack than reading a stored netmap takes. */
 bool ml_host_call(void (*fn)(void *), void *arg)
 {
-    struct call c = {fn, arg, xSemaphoreCreateBinary()};
-    bool ok = c.done != NULL && xTaskCreate(run_call, "microlink", CONFIG_MICROLINK_TASK_STACK, &c,
-                                            CONFIG_MICROLINK_TASK_PRIORITY, NULL) == pdPASS;
+    struct job j = {fn, arg, NULL};
+    bool ok = start(&j, NULL);
     if (ok) {
-        xSemaphoreTake(c.done, portMAX_DELAY);
-    }
-    if (c.done != NULL) {
-        vSemaphoreDelete(c.done);
+        wait_for(&j);
     }
     return ok;
 }
@@ -110,30 +126,20 @@ bool ml_host_works_here(void)
 bool ml_host_start(microlink_t *ml)
 {
     atomic_store(&stopping, false);
-    ended = xSemaphoreCreateBinary();
-    if (ended != NULL &&
-        xTaskCreate(drive, "microlink", CONFIG_MICROLINK_TASK_STACK, ml, CONFIG_MICROLINK_TASK_PRIORITY, &task) == pdPASS) {
-        return true;
-    }
-    if (ended != NULL) {
-        vSemaphoreDelete(ended);
-        ended = NULL;
-    }
-    return false;
+    driving.fn = drive;
+    driving.arg = ml;
+    return start(&driving, &task);
 }
 
 void ml_host_stop(microlink_t *ml)
 {
     (void)ml;
-    if (ended == NULL) {
-        return;
+    if (driving.ended != NULL) {
+        atomic_store(&stopping, true);
+        ml_wake();
+        wait_for(&driving);
+        task = NULL;
     }
-    atomic_store(&stopping, true);
-    ml_wake();
-    xSemaphoreTake(ended, portMAX_DELAY);
-    vSemaphoreDelete(ended);
-    ended = NULL;
-    task = NULL;
 }
 
 bool ml_host_drives(void)

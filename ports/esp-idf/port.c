@@ -356,7 +356,6 @@ ml_err ml_port_step(ml_port *p, ml_time until)
     }
     ml_resolver_poll(&p->resolver);
     if (ml_netmon_poll(&p->netmon, now)) {
-        say(p, ML_LOG_INFO, "the network changed, looking for paths anew");
         ml_port_rebind(p);
     } else if (now >= p->retry_at) {
         ml_port_rebind(p);
@@ -404,9 +403,7 @@ static ml_err open_engine(ml_port *p, const ml_port_config *cfg, char *why, size
         ec.random = (ml_random){.fill = ml_sys_random};
     }
     if (!is_random(&ec.random)) {
-        snprintf(why, why_cap,
-                 "no randomness: esp_fill_random() repeats itself; switch on Wi-Fi or Bluetooth, or call "
-                 "bootloader_random_enable(), first");
+        snprintf(why, why_cap, "no randomness: esp_fill_random() repeats itself; start a radio, or bootloader_random_enable()");
         return ML_ERR_STATE;
     }
     ec.log = p->log;
@@ -439,7 +436,7 @@ static ml_err open_engine(ml_port *p, const ml_port_config *cfg, char *why, size
     ml_err err = ml_init(&p->engine, mem, len, &ec);
     if (err != ML_OK) {
         p->engine = NULL;
-        snprintf(why, why_cap, "the engine refused its configuration (server URL, host name or key): %s", ml_strerror(err));
+        snprintf(why, why_cap, "wrong server URL, host name or key: %s", ml_strerror(err));
     }
     return err;
 }

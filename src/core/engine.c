@@ -445,8 +445,7 @@ void ml_handle_stored(ml_engine *ml, ml_time now, ml_store_kind kind, bool ok)
         ml_wg_clock_stored(&ml->wg, ok);
     }
     core_set_problem(ml, CORE_PROBLEM_STORE,
-                     ok ? ""
-                        : "the state could not be stored: after a restart this device may be a new node; check the storage");
+                     ok ? "" : "the state could not be stored: a restart may make a new node of this device");
 }
 
 /* ---- Commands ---- */

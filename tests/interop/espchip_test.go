@@ -53,7 +53,7 @@ func TestESPChipJoinsAndAnswers(t *testing.T) {
 	if lines := chip.Proc.LinesMatching(0, "refuses"); len(lines) > 0 {
 		t.Errorf("without an address yet it said: %v", lines)
 	}
-	if lines := chip.Proc.LinesMatching(0, "the network changed"); len(lines) != 1 {
+	if lines := chip.Proc.LinesMatching(0, "underlay changed"); len(lines) != 1 {
 		t.Errorf("the network changed once, by DHCP: %v", lines)
 	}
 	t.Logf("its output:\n%s", chip.Proc.Output())
