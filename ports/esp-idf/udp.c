@@ -13,8 +13,12 @@
 #include <string.h>
 #include <unistd.h>
 
-/** Datagrams taken per wake-up and socket, so that streams and timers get their turn. */
+/** Datagrams taken per wake-up and socket, so that streams and timers get their turn, and lwIP's answers to them have room. */
+#if CONFIG_MICROLINK_NETIF
+#define BURST CONFIG_MICROLINK_NETIF_QUEUE
+#else
 #define BURST 16
+#endif
 
 socklen_t ml_sys_sockaddr(const ml_addr *a, bool v6_socket, struct sockaddr_storage *out)
 {
