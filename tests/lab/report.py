@@ -214,7 +214,22 @@ def idle_table(rows):
                      f"{row['FirstTo']} | {row['FirstFrom']} |")
     ratio = rows[1]["BytesPerMinute"] / rows[0]["BytesPerMinute"]
     counted = f"Counted over {rows[0]['Seconds']} s on the link of the node, both directions, all protocols"
-    return lines + ["", f"{counted}; bytes: {ratio:.2f} of tailscaled's."]
+    lines += ["", f"{counted}; bytes: {ratio:.2f} of tailscaled's."]
+    kinds = [row.get("Kinds") or {} for row in rows]
+    if all(kinds):
+        order = sorted(set().union(*kinds), key=lambda k: -max(of[k]["Bytes"] for of in kinds if k in of))
+        rate = lambda of, k: f"{of[k]['Packets']:.1f} | {of[k]['Bytes']:.0f}" if k in of else "– | –"
+        lines += [
+            "",
+            "By kind, packets and bytes a minute. \"No data\" are acknowledgements, and probes that control sends every 15 s to see whether",
+            "the connection lives. An idle node of ours sends nothing by itself: it acknowledges what the servers send on the two connections",
+            "over which it is reached, and its system asks who the router is.",
+            "",
+            "| kind | " + " | ".join(f"{names.get(row['Node'], row['Node'])}: packets | bytes" for row in rows) + " |",
+            "|---|" + "---|" * (2 * len(rows)),
+            *("| " + " | ".join([k, *(rate(of, k) for of in kinds)]) + " |" for k in order),
+        ]
+    return lines
 
 
 def official_version():

@@ -165,26 +165,33 @@ type ear struct {
 	sizes map[int]heard
 }
 
-func listen(t *testing.T, h *harness.Host) *ear {
+// openLink returns a socket that gets every packet of the host's link, in both directions, from the IP header on; a read ends
+// after 0.2 s.
+func openLink(t *testing.T, h *harness.Host) (fd int) {
 	t.Helper()
-	e := &ear{ip: net.ParseIP(h.IP), done: make(chan struct{}), stop: make(chan struct{}), sizes: map[int]heard{}}
 	err := h.Do(func() (err error) {
 		dev, err := net.InterfaceByName("eth0")
 		if err != nil {
 			return err
 		}
 		proto := uint16(unix.ETH_P_ALL<<8 | unix.ETH_P_ALL>>8)
-		if e.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, int(proto)); err != nil {
+		if fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, int(proto)); err != nil {
 			return err
 		}
-		if err := unix.SetsockoptTimeval(e.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 200000}); err != nil {
+		if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 200000}); err != nil {
 			return err
 		}
-		return unix.Bind(e.fd, &unix.SockaddrLinklayer{Protocol: proto, Ifindex: dev.Index})
+		return unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: proto, Ifindex: dev.Index})
 	})
 	if err != nil {
 		t.Fatalf("%s: %v", h.Name, err)
 	}
+	return fd
+}
+
+func listen(t *testing.T, h *harness.Host) *ear {
+	t.Helper()
+	e := &ear{fd: openLink(t, h), ip: net.ParseIP(h.IP), done: make(chan struct{}), stop: make(chan struct{}), sizes: map[int]heard{}}
 	go e.run()
 	return e
 }
