@@ -215,21 +215,20 @@ def idle_table(rows):
     ratio = rows[1]["BytesPerMinute"] / rows[0]["BytesPerMinute"]
     counted = f"Counted over {rows[0]['Seconds']} s on the link of the node, both directions, all protocols"
     lines += ["", f"{counted}; bytes: {ratio:.2f} of tailscaled's."]
+    return lines + [""] + kinds_table(rows, names)
+
+
+def kinds_table(rows, names):
     kinds = [row.get("Kinds") or {} for row in rows]
-    if all(kinds):
-        order = sorted(set().union(*kinds), key=lambda k: -max(of[k]["Bytes"] for of in kinds if k in of))
-        rate = lambda of, k: f"{of[k]['Packets']:.1f} | {of[k]['Bytes']:.0f}" if k in of else "– | –"
-        lines += [
-            "",
-            "By kind, packets and bytes a minute. \"No data\" are acknowledgements, and probes that control sends every 15 s to see whether",
-            "the connection lives. An idle node of ours sends nothing by itself: it acknowledges what the servers send on the two connections",
-            "over which it is reached, and its system asks who the router is.",
-            "",
-            "| kind | " + " | ".join(f"{names.get(row['Node'], row['Node'])}: packets | bytes" for row in rows) + " |",
-            "|---|" + "---|" * (2 * len(rows)),
-            *("| " + " | ".join([k, *(rate(of, k) for of in kinds)]) + " |" for k in order),
-        ]
-    return lines
+    if not all(kinds):
+        return []
+    order = sorted(set().union(*kinds), key=lambda k: -max(of[k]["Bytes"] for of in kinds if k in of))
+    rate = lambda of, k: f"{of[k]['Packets']:.1f} | {of[k]['Bytes']:.0f}" if k in of else "– | –"
+    return [
+        "| kind | " + " | ".join(f"{names.get(row['Node'], row['Node'])}: packets | bytes" for row in rows) + " |",
+        "|---|" + "---|" * (2 * len(rows)),
+        *("| " + " | ".join([k, *(rate(of, k) for of in kinds)]) + " |" for k in order),
+    ]
 
 
 def official_version():
@@ -279,6 +278,17 @@ def document(data, measured):
     if idle:
         lines += ["## Idle", ""]
         lines += ["A node without traffic, from a minute after its last ping; two regions, two peers.", ""]
+        lines += idle_table(idle) + [""]
+        if idle[0].get("Kinds"):
+            lines += [
+                "\"No data\" are acknowledgements, and probes that control sends every 15 s to see whether the connection lives. An idle node",
+                "of ours hardly sends anything by itself: it acknowledges what the servers send on the two connections over which it is reached,",
+                "and its system asks who the router is. \"Other\" is IPv6 asking for routers.",
+                "",
+            ]
+    idle = data.get("idle-long")
+    if idle:
+        lines += ["The same for longer: tailscaled measures and asks its router for mappings less often the longer it is idle.", ""]
         lines += idle_table(idle) + [""]
     return "\n".join(lines)
 

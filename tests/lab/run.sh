@@ -8,6 +8,7 @@
 #   LAB_TRIES=10 LAB_ROUNDS=10 ...   tries of each pair (3), rounds of each event (3)
 #   LAB_EVENTS=lost                  only the events of TestSilence that match
 #   LAB_ONLY=Silence                 only the tests that match; what is not measured keeps its last results in .cache/lab
+#   LAB_ONLY=Idle LAB_IDLE=600       an idle node for ten minutes, in a table of its own
 #   ML_BIN=...                       another program than build/ports/posix/microlink
 #
 # SPDX-License-Identifier: MIT
