@@ -403,19 +403,22 @@ static void free_chain(mbedtls_x509_crt **chain)
 }
 
 /** By the library, with the roots of set_roots(). */
-static int verify(struct ml_tls_conn *c, mbedtls_x509_crt *chain, const char *name, uint32_t *flags)
+static uint32_t verify(struct ml_tls_conn *c, mbedtls_x509_crt *chain, const char *name)
 {
     const mbedtls_ssl_config *conf = &c->conf;
+    uint32_t flags = 0; /* Without memory for it: all. */
     name = name[0] ? name : NULL;
 #ifdef MBEDTLS_X509_TRUSTED_CERTIFICATE_CALLBACK
     if (conf->MBEDTLS_PRIVATE(f_ca_cb) != NULL) { /* What the bundle sets when it is to know cross-signed roots. */
-        return mbedtls_x509_crt_verify_with_ca_cb(chain, conf->MBEDTLS_PRIVATE(f_ca_cb), conf->MBEDTLS_PRIVATE(p_ca_cb),
-                                                  &mbedtls_x509_crt_profile_default, name, flags, conf->MBEDTLS_PRIVATE(f_vrfy),
-                                                  conf->MBEDTLS_PRIVATE(p_vrfy));
+        (void)mbedtls_x509_crt_verify_with_ca_cb(chain, conf->MBEDTLS_PRIVATE(f_ca_cb), conf->MBEDTLS_PRIVATE(p_ca_cb),
+                                                 &mbedtls_x509_crt_profile_default, name, &flags, conf->MBEDTLS_PRIVATE(f_vrfy),
+                                                 conf->MBEDTLS_PRIVATE(p_vrfy));
+        return flags;
     }
 #endif
-    return mbedtls_x509_crt_verify(chain, conf->MBEDTLS_PRIVATE(ca_chain), NULL, name, flags, conf->MBEDTLS_PRIVATE(f_vrfy),
-                                   conf->MBEDTLS_PRIVATE(p_vrfy));
+    (void)mbedtls_x509_crt_verify(chain, conf->MBEDTLS_PRIVATE(ca_chain), NULL, name, &flags, conf->MBEDTLS_PRIVATE(f_vrfy),
+                                  conf->MBEDTLS_PRIVATE(p_vrfy));
+    return flags;
 }
 
 /** Whether it is for servers, and its key for one of the ways TLS has to use it. */
@@ -434,9 +437,8 @@ static enum ml_tls_result judge_pinned(struct ml_tls_conn *c, mbedtls_x509_crt *
         return refuse(c, ML_CLOSE_TLS_PIN, "the certificate is not the pinned one");
     }
     /* Who signed it does not matter, name and validity do. */
-    uint32_t flags = 0;
     free_chain(&leaf->next);
-    (void)verify(c, leaf, c->sni, &flags);
+    uint32_t flags = verify(c, leaf, c->sni);
     return judge_flags(c, flags != UINT32_MAX ? flags & ~(uint32_t)MBEDTLS_X509_BADCERT_NOT_TRUSTED : flags);
 }
 
@@ -452,13 +454,7 @@ static enum ml_tls_result judge(struct ml_tls_conn *c, mbedtls_x509_crt *chain)
     if (c->has_pin) {
         return judge_pinned(c, chain);
     }
-    uint32_t flags = 0;
-    enum ml_tls_result r;
-    if (verify(c, chain, c->verify_name, &flags) == MBEDTLS_ERR_X509_ALLOC_FAILED) {
-        r = refuse(c, ML_CLOSE_NO_MEMORY, "no memory to check the certificate");
-    } else {
-        r = judge_flags(c, flags);
-    }
+    enum ml_tls_result r = judge_flags(c, verify(c, chain, c->verify_name));
     if (r == ML_TLS_OK && !is_for_tls(chain)) {
         r = refuse(c, ML_CLOSE_TLS_OTHER, "the certificate is not for a server");
     }

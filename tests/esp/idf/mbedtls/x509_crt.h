@@ -8,7 +8,6 @@
 #define MBEDTLS_X509_BADCERT_FUTURE       0x0200
 #define MBEDTLS_X509_KU_DIGITAL_SIGNATURE 0x80
 #define MBEDTLS_X509_KU_KEY_ENCIPHERMENT  0x20
-#define MBEDTLS_ERR_X509_ALLOC_FAILED     (-0x2880)
 typedef struct {
     int tag;
     size_t len;
