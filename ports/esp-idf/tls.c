@@ -501,11 +501,36 @@ static enum ml_tls_result finish(struct ml_tls_conn *c)
     return ML_TLS_OK;
 }
 
+#if CONFIG_MBEDTLS_DYNAMIC_BUFFER
+int esp_mbedtls_free_rx_buffer(mbedtls_ssl_context *ssl); /* ESP-IDF's; no header has it */
+
+/**
+ * ESP-IDF frees the buffer of a record by the state it was read in, which it takes for the one before the present. Where a session
+ * is resumed, or a ticket comes, the state jumps: the buffer stayed, just as long as its record, and the next one, the server's
+ * first data at last, was read into it whatever its length.
+ */
+static int free_record(mbedtls_ssl_context *ssl, int state_before)
+{
+    return ssl->MBEDTLS_PRIVATE(state) == state_before + 1 ? 0 : esp_mbedtls_free_rx_buffer(ssl);
+}
+#else
+static int free_record(const mbedtls_ssl_context *ssl, int state_before)
+{
+    (void)ssl;
+    (void)state_before;
+    return 0;
+}
+#endif
+
 enum ml_tls_result ml_tls_handshake(struct ml_tls_conn *c)
 {
     int r = 0;
     while (r == 0 && !mbedtls_ssl_is_handshake_over(&c->ssl)) {
+        int state = c->ssl.MBEDTLS_PRIVATE(state);
         r = mbedtls_ssl_handshake_step(&c->ssl);
+        if (r == 0) {
+            r = free_record(&c->ssl, state);
+        }
         if (r == 0 && take_certificates(c) != ML_TLS_OK) {
             return ML_TLS_FAILED;
         }

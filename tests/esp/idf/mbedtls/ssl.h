@@ -26,6 +26,7 @@ typedef struct {
     size_t MBEDTLS_PRIVATE(ticket_len);
 } mbedtls_ssl_session;
 typedef struct {
+    int MBEDTLS_PRIVATE(state);
     mbedtls_ssl_session *MBEDTLS_PRIVATE(session), *MBEDTLS_PRIVATE(session_negotiate);
 } mbedtls_ssl_context;
 void mbedtls_ssl_config_init(mbedtls_ssl_config *c);
