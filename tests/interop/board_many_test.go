@@ -8,7 +8,6 @@ package interop
 
 import (
 	"fmt"
-	"sync"
 	"testing"
 	"time"
 
@@ -34,19 +33,8 @@ func TestBoardTalksWithSixteenOfficialPeersAtOnce(t *testing.T) {
 	// All at the same time, twice: the second time there is a session with each, and nothing has to be sent again. All of them
 	// are neighbours on the board's link, too.
 	began := time.Now()
-	for round, tries := range []string{"8", "1"} {
-		var all sync.WaitGroup
-		for _, p := range peers {
-			all.Go(func() {
-				p.WaitPeer(t, "board", 30*time.Second)
-				for _, how := range []string{"--tsmp", "--icmp"} {
-					if pongs, out, err := p.Ping("-c", tries, "--timeout", "3s", how, ip); len(pongs) == 0 {
-						t.Errorf("round %d, %s: ping %s: %v\n%s", round, p.Name, how, err, out)
-					}
-				}
-			})
-		}
-		all.Wait()
+	for _, tries := range []string{"8", "1"} {
+		pingAtOnce(t, peers, "board", ip, tries)
 	}
 	t.Logf("twice two pings from each of %d peers in %s", len(peers), seconds(time.Since(began)))
 	mark := board.Proc.Mark()

@@ -8,10 +8,7 @@
 package interop
 
 import (
-	"fmt"
 	"os"
-	"path"
-	"strings"
 	"testing"
 	"time"
 
@@ -34,8 +31,7 @@ func joinChip(t *testing.T, lab *harness.Lab) (official *harness.Node, chip *har
 	official = lab.Host("ts").Tailscaled(t, harness.NodeOptions{AuthKey: lab.Headscale.AuthKey(t)})
 	official.WaitRunning(t, 30*time.Second)
 	chip = lab.StartESPChip(t, "esp32-device", qemu, image)
-	url := strings.TrimSpace(chip.Proc.WaitLog(t, 0, "visit http", 60*time.Second)) // A terminal's line ends with \r\n.
-	lab.Headscale.CLI(t, "auth", "register", "--auth-id", path.Base(url), "--user", "lab")
+	logIn(t, lab, chip.Proc, 60*time.Second)
 	chip.Proc.WaitLog(t, 0, "heap .* wake-ups", 90*time.Second)
 	official.WaitPeer(t, "esp32-device", 20*time.Second)
 	ip = lab.Headscale.Node(t, "esp32-device").IPAddresses[0]
@@ -62,20 +58,20 @@ func TestESPChipJoinsAndAnswers(t *testing.T) {
 func TestESPChipLosesPowerTheNetworkRelaysAndControlInTurn(t *testing.T) {
 	lab := harness.New(t, harness.Options{DERPCertPin: true})
 	official, chip, ip := joinChip(t, lab)
-	chipAnswers(t, official, ip, "joining", 20*time.Second)
+	expectAnswer(t, official, ip, "joining", 20*time.Second)
 	key := lab.Headscale.Node(t, "esp32-device").NodeKey
 	chip.Proc.Kill()
 	mark := chip.Proc.Mark()
 	chip.PowerOn(t)
 	chip.Proc.WaitLog(t, mark, "heap .* wake-ups", 60*time.Second)
-	chipAnswers(t, official, ip, "a power cut", 30*time.Second)
+	expectAnswer(t, official, ip, "a power cut", 30*time.Second)
 	if n := lab.Headscale.Node(t, "esp32-device"); n.NodeKey != key || n.IPAddresses[0] != ip {
 		t.Errorf("another node: %v, was %s %s", n, ip, key)
 	}
 	chip.Unplug(t, true)
 	time.Sleep(60 * time.Second)
 	chip.Unplug(t, false)
-	chipAnswers(t, official, ip, "a minute without Ethernet", 60*time.Second)
+	expectAnswer(t, official, ip, "a minute without Ethernet", 60*time.Second)
 	for _, d := range lab.Derpers {
 		d.Stop()
 	}
@@ -85,28 +81,15 @@ func TestESPChipLosesPowerTheNetworkRelaysAndControlInTurn(t *testing.T) {
 		d.Start()
 	}
 	chip.Proc.WaitLog(t, mark, "relay connected: home", 90*time.Second)
-	chipAnswers(t, official, ip, "20 s without relays", 60*time.Second)
+	expectAnswer(t, official, ip, "20 s without relays", 60*time.Second)
 	mark = chip.Proc.Mark()
 	lab.Headscale.Stop()
 	time.Sleep(20 * time.Second)
 	lab.Headscale.Start()
 	chip.Proc.WaitLog(t, mark, "control: connected", 90*time.Second)
-	chipAnswers(t, official, ip, "20 s without control", 60*time.Second)
+	expectAnswer(t, official, ip, "20 s without control", 60*time.Second)
 	if boots := chip.Proc.LinesMatching(0, "Calling app_main"); len(boots) > 2 {
 		t.Errorf("it started anew: %v", boots)
 	}
 	t.Logf("its output:\n%s", chip.Proc.Output())
-}
-
-// chipAnswers waits until the official tool gets an answer.
-func chipAnswers(t *testing.T, official *harness.Node, ip, what string, within time.Duration) {
-	t.Helper()
-	took := harness.Eventually(t, within, "an answer after "+what, func() error {
-		_, out, err := official.Ping("-c", "1", "--timeout", "2s", "--until-direct=false", "--tsmp", ip)
-		if err != nil {
-			return fmt.Errorf("%w: %s", err, out)
-		}
-		return nil
-	})
-	t.Logf("answers %s after %s", seconds(took), what)
 }

@@ -24,7 +24,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -99,6 +98,26 @@ func boardlikePing(t *testing.T, from *harness.Node, ip string, how ...string) [
 	return pongs
 }
 
+// expectAnswer waits until the official tool gets an answer.
+func expectAnswer(t *testing.T, official *harness.Node, ip, what string, within time.Duration) {
+	t.Helper()
+	took := harness.Eventually(t, within, "an answer after "+what, func() error {
+		_, out, err := official.Ping("-c", "1", "--timeout", "2s", "--until-direct=false", "--tsmp", ip)
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return nil
+	})
+	t.Logf("answers %s after %s", seconds(took), what)
+}
+
+// logIn visits the URL that a device prints.
+func logIn(t *testing.T, lab *harness.Lab, proc *harness.Proc, within time.Duration) {
+	t.Helper()
+	url := strings.TrimSpace(proc.WaitLog(t, 0, "visit http", within)) // A terminal's line ends with \r\n.
+	lab.Headscale.CLI(t, "auth", "register", "--auth-id", path.Base(url), "--user", "lab")
+}
+
 // joinPingPong starts examples/ping_pong beside an official node and waits until each knows the other.
 func joinPingPong(t *testing.T, lab *harness.Lab) (official *harness.Node, e *harness.ESP, ip string) {
 	t.Helper()
@@ -106,8 +125,7 @@ func joinPingPong(t *testing.T, lab *harness.Lab) (official *harness.Node, e *ha
 	official.WaitRunning(t, 30*time.Second)
 	// Built with CONFIG_MICROLINK_CONTROL_URL of the lab and without a key: a user logs it in.
 	e = lab.ESPHost(t, "esp32-device").StartESP(t, espProgram(t, "ML_ESP_PING_PONG"))
-	url := e.Proc.WaitLog(t, 0, "visit http", 30*time.Second)
-	lab.Headscale.CLI(t, "auth", "register", "--auth-id", path.Base(url), "--user", "lab")
+	logIn(t, lab, e.Proc, 30*time.Second)
 	e.Proc.WaitLog(t, 0, "heap .* wake-ups", 60*time.Second)
 	official.WaitPeer(t, "esp32-device", 20*time.Second)
 	ip = lab.Headscale.Node(t, "esp32-device").IPAddresses[0]
@@ -130,8 +148,7 @@ func TestESPBasicConnectExample(t *testing.T) {
 	official := lab.Host("ts").Tailscaled(t, harness.NodeOptions{AuthKey: lab.Headscale.AuthKey(t)})
 	official.WaitRunning(t, 30*time.Second)
 	e := lab.ESPHost(t, "esp32-device").StartESP(t, espProgram(t, "ML_ESP_BASIC_CONNECT"))
-	url := e.Proc.WaitLog(t, 0, "visit http", 30*time.Second)
-	lab.Headscale.CLI(t, "auth", "register", "--auth-id", path.Base(url), "--user", "lab")
+	logIn(t, lab, e.Proc, 30*time.Second)
 	e.Proc.WaitLog(t, 0, `^connected as 100\.`, 60*time.Second)
 	e.Proc.WaitLog(t, 0, `^  100\.\S+ +ts`, 5*time.Second)
 	official.WaitPeer(t, "esp32-device", 20*time.Second)
@@ -250,14 +267,7 @@ func TestESPLosesTheNetworkTheRelayAndControlInTurn(t *testing.T) {
 	official.WaitPeer(t, "esp", 20*time.Second)
 	answers := func(what string, within time.Duration) {
 		t.Helper()
-		took := harness.Eventually(t, within, "an answer after "+what, func() error {
-			_, out, err := official.Ping("-c", "1", "--timeout", "2s", "--until-direct=false", "--tsmp", ip)
-			if err != nil {
-				return fmt.Errorf("%w: %s", err, out)
-			}
-			return nil
-		})
-		t.Logf("answers %s after %s", seconds(took), what)
+		expectAnswer(t, official, ip, what, within)
 	}
 	answers("joining", 20*time.Second)
 	e.Say(t, "down")
@@ -401,19 +411,8 @@ func TestESPTalksWithSixteenOfficialPeersAtOnce(t *testing.T) {
 	e, ip := joined(t, lab, "esp")
 	// As the board does it: from the second time on nothing has to be sent again.
 	began := time.Now()
-	for round, tries := range []string{"8", "1", "1", "1", "1", "1"} {
-		var all sync.WaitGroup
-		for _, p := range peers {
-			all.Go(func() {
-				p.WaitPeer(t, "esp", 30*time.Second)
-				for _, how := range []string{"--tsmp", "--icmp"} {
-					if pongs, out, err := p.Ping("-c", tries, "--timeout", "3s", how, ip); len(pongs) == 0 {
-						t.Errorf("round %d, %s: ping %s: %v\n%s", round, p.Name, how, err, out)
-					}
-				}
-			})
-		}
-		all.Wait()
+	for _, tries := range []string{"8", "1", "1", "1", "1", "1"} {
+		pingAtOnce(t, peers, "esp", ip, tries)
 	}
 	t.Logf("six times two pings from each of %d peers in %s", len(peers), seconds(time.Since(began)))
 	s := e.Status(t)

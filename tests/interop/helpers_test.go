@@ -7,6 +7,7 @@ package interop
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -87,6 +88,23 @@ func expectFile(t *testing.T, a, b *harness.Node) {
 	there := harness.TransferTCP(t, a, b, size, time.Minute)
 	back := harness.TransferTCP(t, b, a, size, time.Minute)
 	t.Logf("%s to %s: 1 MB in %v, back in %v", a.Name, b.Name, there.Round(time.Millisecond), back.Round(time.Millisecond))
+}
+
+// pingAtOnce has all peers ping a node through its tunnel at the same moment, with so many tries each.
+func pingAtOnce(t *testing.T, peers []*harness.Node, name, ip, tries string) {
+	t.Helper()
+	var all sync.WaitGroup
+	for _, p := range peers {
+		all.Go(func() {
+			p.WaitPeer(t, name, 30*time.Second)
+			for _, how := range []string{"--tsmp", "--icmp"} {
+				if pongs, out, err := p.Ping("-c", tries, "--timeout", "3s", how, ip); len(pongs) == 0 {
+					t.Errorf("%s: ping -c %s %s: %v\n%s", p.Name, tries, how, err, out)
+				}
+			}
+		})
+	}
+	all.Wait()
 }
 
 // seconds is how durations are printed here.
