@@ -52,7 +52,9 @@ func newNS(tb testing.TB, label, hosts string) ns {
 			tb.Fatal(err)
 		}
 	}
-	n.must(tb, "ip", "link", "set", "lo", "up")
+	// Duplicate address detection would give a host its link-local address a second or two after it exists. tailscaled, started
+	// meanwhile, takes that for a change of network and binds its socket anew, in the middle of what a test measures.
+	n.must(tb, "sh", "-ec", "sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0; ip link set lo up")
 	return n
 }
 
