@@ -84,6 +84,22 @@ static bool is_port_taken(const struct sim_nat *nat, ml_time now, uint16_t port)
     return false;
 }
 
+/* Somebody behind another NAT has sent to this port of ours: drawing it would be a direct path by luck, where the check of a
+ * run wants to know whether there is one by right. */
+static bool is_port_awaited(const struct sim *w, const struct sim_nat *nat, uint16_t port)
+{
+    const ml_addr outside = {.ip = nat->wan, .port = port};
+    for (unsigned i = 0; i < w->nat_count; i++) {
+        for (unsigned k = 0; w->nats[i].is_used && k < SIM_FLOWS; k++) {
+            const struct sim_flow *f = &w->nats[i].flows[k];
+            if (is_live(&w->nats[i], f, w->now) && ml_addr_equal(&f->remote, &outside)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 /* The outside port of a packet from `inside` to `remote`. */
 static uint16_t nat_out(struct sim *w, struct sim_nat *nat, const ml_addr *inside, const ml_addr *remote)
 {
@@ -107,7 +123,7 @@ static uint16_t nat_out(struct sim *w, struct sim_nat *nat, const ml_addr *insid
     if (port == 0 && (nat->type == SIM_NAT_FIREWALL || (nat->keeps_port && !is_port_taken(nat, w->now, inside->port)))) {
         port = inside->port;
     }
-    while (port == 0 || (nat->type == SIM_NAT_HARD && is_port_taken(nat, w->now, port))) {
+    while (port == 0 || (nat->type == SIM_NAT_HARD && (is_port_taken(nat, w->now, port) || is_port_awaited(w, nat, port)))) {
         port = (uint16_t)(PORT_FIRST + sim_below(w, 65536 - PORT_FIRST));
     }
     *room = (struct sim_flow){.inside = *inside, .remote = *remote, .port = port, .at = w->now};
