@@ -7,6 +7,7 @@
 package interop
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -22,15 +23,22 @@ func TestBoardEchoesWithoutStalls(t *testing.T) {
 	ip := board.WaitRunning(t, 0, 60*time.Second)
 	official.WaitPeer(t, "board", 20*time.Second)
 	boardPing(t, official, ip, "-c", "10", "--timeout", "5s")
-	var longest time.Duration
+	var took []time.Duration
 	for range 20 {
 		began := time.Now()
 		boardEcho(t, official, ip, 32<<10)
-		longest = max(longest, time.Since(began))
+		took = append(took, time.Since(began))
 	}
+	slices.Sort(took)
+	median, longest := took[10], took[19]
 	s := board.Stats(t)
-	t.Logf("longest of 20 echoes of 32 KB: %s, lost on the board: %d, %d, %d", seconds(longest), s["eth_tx_busy"], s["tx_no_mem"], s["rx_no_mem"])
-	if longest > time.Second {
+	lost := [3]int{s["eth_tx_busy"], s["tx_no_mem"], s["rx_no_mem"]}
+	t.Logf("20 echoes of 32 KB: median %s, longest %s, lost on the board: %d", seconds(median), seconds(longest), lost)
+	if lost != [3]int{} {
+		t.Errorf("frames were lost on the board")
+	}
+	// How long an echo takes depends on the machine that emulates the board; a retransmission takes the board a second.
+	if longest > median+time.Second {
 		t.Errorf("an echo took %s", seconds(longest))
 	}
 }
