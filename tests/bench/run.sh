@@ -45,12 +45,15 @@ done | awk '
     }
   }'
 
-# Time from start to Running, and to the first pong, beside tailscaled in the same tailnet (needs root for namespaces).
+# Time from start to Running and to the first pong, and TCP through TUN, beside tailscaled in the same tailnet (needs root for namespaces).
 if [ "$(id -u)" = 0 ]; then
   (cd "$ROOT/tests/interop" && ML_BIN="$BUILD/ports/posix/microlink" go test -count=1 -run '^TestJoinTimeBesideTheOfficialNode$' -v . |
     grep -E 'ratio|join|pong' | sed 's/^ *[a-z_]*\.go:[0-9]*: //')
+  (cd "$ROOT/tests/interop" &&
+    ML_BIN="$BUILD/ports/posix/microlink" go test -count=1 -tags bench -run '^TestThroughputBesideTheOfficialNode$' -v . |
+    grep ratio | sed 's/^ *[a-z_]*\.go:[0-9]*: //')
 else
-  echo "bench: join time left out, it needs root"
+  echo "bench: join time and throughput left out, they need root"
 fi
 
 BUILD="$BUILD" "$ROOT/tests/bench/map.sh"
