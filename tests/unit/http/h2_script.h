@@ -226,6 +226,16 @@ static inline uint32_t get(struct script *s)
     return ml_h2_request(&s->c, &req);
 }
 
+/* An open connection on which so many GETs, one or two, were sent. */
+static inline void script_asked(struct script *s, uint32_t window, unsigned count)
+{
+    script_open(s, window);
+    for (unsigned i = 0; i < count; i++) {
+        get(s);
+    }
+    SENT(s, count == 1 ? "headers 1 end" : "headers 1 end, headers 3 end");
+}
+
 static inline uint32_t post(struct script *s, const uint8_t *body, size_t len)
 {
     const struct ml_h2_request req = {.method = "POST", .authority = "a.example", .path = "/", .body = body, .body_len = len};

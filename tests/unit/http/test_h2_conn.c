@@ -94,9 +94,7 @@ static void retry_after_and_date_come_with_the_head(void **state)
     struct ml_h2_event ev = {.type = ML_H2_EV_NONE};
     uint8_t raw[64];
     size_t len = unhex(block, raw, sizeof raw), used = 0;
-    script_open(&s, 0);
-    get(&s);
-    SENT(&s, "headers 1 end");
+    script_asked(&s, 0, 1);
     ml_h2_feed(&s.c, raw, len, &used, &ev);
     assert_int_equal(ev.type, ML_H2_EV_HEADERS);
     assert_int_equal(ev.status, 429);
@@ -109,9 +107,7 @@ static void padding_priority_and_continuation_are_taken_off(void **state)
 {
     (void)state;
     struct script s;
-    script_open(&s, 0);
-    get(&s);
-    SENT(&s, "headers 1 end");
+    script_asked(&s, 0, 1);
     serve(
         &s, FRAME("00000b", "01", "28", "00000001") "03"
                                                     "80000000ff"
@@ -132,9 +128,7 @@ static void trailers_end_an_answer_and_interim_answers_are_passed_over(void **st
 {
     (void)state;
     struct script s;
-    script_open(&s, 0);
-    get(&s);
-    SENT(&s, "headers 1 end");
+    script_asked(&s, 0, 1);
     serve(&s, FRAME("000005", "01", "04", "00000001") "0803313030" /* 8.1: 100 Continue */
           FRAME("000005", "01", "04", "00000001") "0803313033"     /* and another one */
           HEAD_200("00000001") FRAME("000001", "00", "00", "00000001") "78" FRAME("000005", "01", "05",
@@ -281,14 +275,10 @@ static void a_header_block_over_64_kib_is_too_much(void **state)
 {
     (void)state;
     struct script s;
-    script_open(&s, 0);
-    get(&s);
-    SENT(&s, "headers 1 end");
+    script_asked(&s, 0, 1);
     serve_long_block(&s, 13107);
     EVENTS(&s, "head 1 200");
-    script_open(&s, 0);
-    get(&s);
-    SENT(&s, "headers 1 end");
+    script_asked(&s, 0, 1);
     serve_long_block(&s, 13108);
     EVENTS(&s, "fatal 11");
     SENT(&s, "goaway 0 11");
@@ -337,9 +327,7 @@ static void frames_and_settings_we_do_not_know_and_priority_are_ignored(void **s
 {
     (void)state;
     struct script s;
-    script_open(&s, 0);
-    get(&s);
-    SENT(&s, "headers 1 end");
+    script_asked(&s, 0, 1);
     serve(&s, FRAME("000003", "bb", "ff", "00000001") "010203" /* 4.1, 5.5 */
           FRAME("000005", "02", "00", "00000009") "0000000010" /* 6.3: even of an idle stream */
           FRAME("00000c", "04", "00", "00000000") "0009ffffffff"
@@ -428,9 +416,7 @@ static void a_flood_of_pings_blocks_reading_until_the_answers_are_pulled(void **
 {
     (void)state;
     struct script s;
-    script_open(&s, 0);
-    get(&s);
-    SENT(&s, "headers 1 end");
+    script_asked(&s, 0, 1);
     serve(&s,
           FRAME("000008", "06", "00", "00000000") "0100000000000001" FRAME(
               "000008", "06", "00",
@@ -456,10 +442,7 @@ static void max_concurrent_streams_bounds_new_requests(void **state)
 {
     (void)state;
     struct script s;
-    script_open(&s, 0);
-    get(&s);
-    get(&s);
-    SENT(&s, "headers 1 end, headers 3 end");
+    script_asked(&s, 0, 2);
     serve(&s, FRAME("000006", "04", "00", "00000000") "000300000001");
     assert_false(ml_h2_can_request(&s.c));
     serve(&s, HEAD_200_END("00000001"));
@@ -528,9 +511,7 @@ static void goaway_with_the_highest_stream_returns_only_what_was_not_sent(void *
 {
     (void)state;
     struct script s;
-    script_open(&s, 0);
-    get(&s);
-    SENT(&s, "headers 1 end");
+    script_asked(&s, 0, 1);
     assert_int_equal(get(&s), 3);
     serve(&s, FRAME("000008", "07", "00", "00000000") "7fffffff"
                                                       "00000000");
@@ -560,10 +541,7 @@ static void a_cancelled_stream_says_so_once_and_ignores_what_is_on_the_way(void 
 {
     (void)state;
     struct script s;
-    script_open(&s, 0);
-    get(&s);
-    get(&s);
-    SENT(&s, "headers 1 end, headers 3 end");
+    script_asked(&s, 0, 2);
     serve(&s, HEAD_200("00000001"));
     ml_h2_cancel(&s.c, 1);
     ml_h2_cancel(&s.c, 1);
@@ -590,9 +568,7 @@ static void no_event_follows_the_cancelling_of_a_stream_that_has_just_ended(void
     struct ml_h2_event ev = {.type = ML_H2_EV_NONE};
     uint8_t raw[16];
     size_t used = 0, len = unhex(HEAD_200_END("00000001"), raw, sizeof raw);
-    script_open(&s, 0);
-    get(&s);
-    SENT(&s, "headers 1 end");
+    script_asked(&s, 0, 1);
     ml_h2_feed(&s.c, raw, len, &used, &ev);
     assert_int_equal(ev.type, ML_H2_EV_HEADERS);
     ml_h2_cancel(&s.c, 1);
@@ -607,10 +583,7 @@ static void a_server_that_overruns_a_stream_window_loses_the_stream(void **state
 {
     (void)state;
     struct script s;
-    script_open(&s, 1000);
-    get(&s);
-    get(&s);
-    SENT(&s, "headers 1 end, headers 3 end");
+    script_asked(&s, 1000, 2);
     s.no_consume = true;
     serve(&s, HEAD_200("00000001") HEAD_200("00000003"));
     serve_data(&s, 1, 1000, 0);
@@ -625,10 +598,7 @@ static void a_server_that_overruns_the_connection_window_loses_the_connection(vo
 {
     (void)state;
     struct script s;
-    script_open(&s, 65535);
-    get(&s);
-    get(&s);
-    SENT(&s, "headers 1 end, headers 3 end");
+    script_asked(&s, 65535, 2);
     s.no_consume = true;
     serve(&s, HEAD_200("00000001") HEAD_200("00000003"));
     serve_data(&s, 1, 16384, 0);
@@ -645,9 +615,7 @@ static void data_reported_after_the_end_of_its_stream_reopens_the_connection_win
 {
     (void)state;
     struct script s;
-    script_open(&s, 65535);
-    get(&s);
-    SENT(&s, "headers 1 end");
+    script_asked(&s, 65535, 1);
     s.no_consume = true;
     serve(&s, HEAD_200("00000001"));
     serve_data(&s, 1, 16384, 0);
@@ -669,9 +637,7 @@ static void padding_is_given_back_without_the_caller(void **state)
 {
     (void)state;
     struct script s;
-    script_open(&s, 300);
-    get(&s);
-    SENT(&s, "headers 1 end");
+    script_asked(&s, 300, 1);
     serve(&s, HEAD_200("00000001"));
     for (int i = 0; i < 10; i++) { /* 10 times 128 bytes that are nothing but padding, through a window of 300 */
         uint8_t frame[9 + 128] = {0, 0, 128, 0, 8, 0, 0, 0, 1, 127};

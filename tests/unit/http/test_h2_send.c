@@ -185,10 +185,7 @@ static void windows_beyond_the_limit_are_flow_control_errors(void **state)
 {
     (void)state;
     struct script s;
-    script_open(&s, 0);
-    get(&s);
-    get(&s);
-    SENT(&s, "headers 1 end, headers 3 end");
+    script_asked(&s, 0, 2);
     serve(&s, FRAME("000004", "08", "00", "00000001") "7fff0000"); /* 2^31 - 1 exactly */
     EVENTS(&s, "");
     serve(&s, FRAME("000004", "08", "00", "00000001") "00000001");
@@ -206,10 +203,7 @@ static void a_window_update_of_nothing_resets_the_stream(void **state)
 {
     (void)state;
     struct script s;
-    script_open(&s, 0);
-    get(&s);
-    get(&s);
-    SENT(&s, "headers 1 end, headers 3 end");
+    script_asked(&s, 0, 2);
     serve(&s, FRAME("000004", "08", "00", "00000001") "00000000" HEAD_200_END("00000003"));
     EVENTS(&s, "reset 1 1, head 3 200, end 3");
     SENT(&s, "rst 1 1");
@@ -327,10 +321,7 @@ static void acknowledgements_go_before_resets_windows_and_bodies(void **state)
 {
     (void)state;
     struct script s;
-    script_open(&s, 2000);
-    get(&s);
-    get(&s);
-    SENT(&s, "headers 1 end, headers 3 end");
+    script_asked(&s, 2000, 2);
     serve(&s, HEAD_200("00000001") HEAD_200("00000003"));
     serve_data(&s, 1, 2000, 0);
     post(&s, body, 10);
@@ -344,9 +335,7 @@ static void windows_are_announced_by_halves_of_what_was_consumed(void **state)
 {
     (void)state;
     struct script s;
-    script_open(&s, 16384);
-    get(&s);
-    SENT(&s, "headers 1 end");
+    script_asked(&s, 16384, 1);
     serve(&s, HEAD_200("00000001"));
     serve_data(&s, 1, 8191, 0);
     SENT(&s, "");
