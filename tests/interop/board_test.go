@@ -177,10 +177,12 @@ func TestBoardAcceptsAPinnedRelay(t *testing.T) {
 func TestBoardAmongTenThousandPeersTakesNoMoreMemory(t *testing.T) {
 	lab := harness.New(t, harness.Options{})
 	_, url := startBigTailnet(t, lab, bigPeers, 0)
+	started := time.Now()
 	board := lab.Board(t, "board", harness.BoardOptions{URL: url, AuthKey: "tskey-auth-any"})
 	peer := lab.Host("peer").Tailscaled(t, harness.NodeOptions{URL: url, AuthKey: "tskey-auth-any"})
 	ip := board.WaitRunning(t, 0, 90*time.Second)
 	peer.WaitPeer(t, "board", 30*time.Second)
+	joined := time.Since(started)
 	// The board keeps 16 peers of them all: it reads the list again to find the one that speaks to it, when it has time to.
 	began := time.Now()
 	harness.Eventually(t, 90*time.Second, "the board answers", func() error {
@@ -192,9 +194,10 @@ func TestBoardAmongTenThousandPeersTakesNoMoreMemory(t *testing.T) {
 	})
 	took := time.Since(began)
 	rereads := len(board.Proc.LinesMatching(0, "reading the netmap again"))
-	t.Logf("answered after %s, read the netmap again %d times", seconds(took), rereads)
-	// The reading that is under way when the ping comes, the one that fetches the peer if it was passed already, and a repeated ping.
-	if took > 25*time.Second || rereads > 1 {
+	t.Logf("joined after %s, answered after %s, read the netmap again %d times", seconds(joined), seconds(took), rereads)
+	// The reading that is under way when the ping comes, the one that fetches the peer if it was passed already, and a repeated
+	// ping: 4 to 14 s where joining takes 2. A machine that is slow at joining is at reading.
+	if took > max(25*time.Second, 6*joined) || rereads > 1 {
 		t.Errorf("that is too slow")
 	}
 	reportBoard(t, board, "10000-peers")
