@@ -6,9 +6,9 @@
 Usage: footprint_esp.py [--check] [--idf-commands compile_commands.json] [--symbols N] [-- FLAG...]
 
 Compiles what ports/esp-idf/component.cmake names with riscv64-unknown-elf-gcc and the flags that ESP-IDF 5.3 gives a component
-with the sdkconfig.defaults of our examples, against the declarations of tests/esp, makes one object of it by the command of
-ports/esp-idf/one_object.cmake, and links that alone: as a device's image is linked, unused functions are removed, equal texts are
-one, and calls are relaxed. What others provide counts as nothing. own_flash is with every function of the public headers in use,
+with the sdkconfig.defaults of our examples, against the declarations of tests/esp, makes one object of it by the commands
+of ports/esp-idf/one_object.cmake, and links that alone: as a device's image is linked, unused functions are removed, equal texts
+are one, and calls are relaxed. What others provide counts as nothing. own_flash is with every function of the public headers in use,
 example_flash with what examples/ping_pong uses; the rows by folder are of the same files not made one object.
 
 With --idf-commands the flags and headers are those of a real ESP-IDF project of this tree that was configured for esp32c3
@@ -56,8 +56,8 @@ def run(*cmd: str, **more) -> str:
     return done.stdout
 
 
-def component() -> tuple[list[pathlib.Path], list[str], list[str]]:
-    """Sources, flags and the command that makes one object, by ports/esp-idf/component.cmake, which cmake itself reads;
+def component() -> tuple[list[pathlib.Path], list[str], list[list[str]]]:
+    """Sources, flags and the commands that make one object, by ports/esp-idf/component.cmake, which cmake itself reads;
     sdkconfig.defaults says the rest, and what Kconfig makes of it for a C3."""
     probe = OUT / "probe.cmake"
     defaults = "\n".join(f"set({n} {v})" for n, v in re.findall(r"^(CONFIG_\w+)=(.*)$", DEFAULTS, re.M))
@@ -83,6 +83,7 @@ set(COMPONENT_LIB none)
 set(CMAKE_C_COMPILER_ID GNU)
 set(CMAKE_C_COMPILER {PREFIX}gcc)
 set(CMAKE_NM {PREFIX}nm)
+set(CMAKE_OBJCOPY {PREFIX}objcopy)
 set(CMAKE_C_FLAGS "{ARCH}")
 set(CMAKE_CURRENT_BINARY_DIR {OUT})
 set(CONFIG_IDF_TARGET_ARCH_RISCV y)
@@ -106,6 +107,12 @@ endforeach()
 foreach(o ${{ml_partial_link}})
   message("link\\t${{o}}")
 endforeach()
+foreach(o ${{ml_rename}})
+  message("rename\\t${{o}}")
+endforeach()
+foreach(o ${{ml_link_jumps}})
+  message("jumps\\t${{o}}")
+endforeach()
 if(NOT ml_one_object)
   message(FATAL_ERROR "{PREFIX}gcc cannot make one object")
 endif()
@@ -115,7 +122,8 @@ endif()
         sys.exit(f"footprint_esp: component.cmake cannot be read\n{done.stderr}")
     lines = [line.split("\t", 1) for line in done.stderr.splitlines() if "\t" in line]
     sources = [pathlib.Path(os.path.normpath(v)) for k, v in lines if k == "src"]
-    return sources, [v for k, v in lines if k == "flag"], [v for k, v in lines if k == "link"]
+    flags, *making = ([v for k, v in lines if k == kind] for kind in ("flag", "link", "rename", "jumps"))
+    return sources, flags, making
 
 
 def sodium() -> str:
@@ -135,10 +143,10 @@ def sodium() -> str:
     return str(found[0])
 
 
-def commands(a: argparse.Namespace) -> tuple[list[tuple[list[str], pathlib.Path, pathlib.Path]], list[str]]:
-    """A command, its folder and its object for each source; and the command that makes one object of them."""
+def commands(a: argparse.Namespace) -> tuple[list[tuple[list[str], pathlib.Path, pathlib.Path]], list[list[str]]]:
+    """A command, its folder and its object for each source; and the commands that make one object of them."""
     found = []
-    sources, flags, partial = component()
+    sources, flags, (partial, rename, jumps) = component()
     if a.idf_commands:
         for c in json.loads(a.idf_commands.read_text()):
             source = pathlib.Path(c["file"])
@@ -147,7 +155,8 @@ def commands(a: argparse.Namespace) -> tuple[list[tuple[list[str], pathlib.Path,
                 at = words.index("-o")
                 del words[at:at + 2]
                 found.append((words, pathlib.Path(c["directory"]), source))
-                partial[0] = words[0]
+                partial[0] = jumps[0] = words[0]
+                rename[0] = words[0].removesuffix("gcc") + "objcopy"
     else:
         if "CONFIG_COMPILER_OPTIMIZATION_SIZE=y" not in DEFAULTS:
             sys.exit("footprint_esp: the examples' sdkconfig.defaults do not ask for size")
@@ -159,7 +168,7 @@ def commands(a: argparse.Namespace) -> tuple[list[tuple[list[str], pathlib.Path,
         obj = OUT / (str(source.relative_to(ROOT)).replace("/", "_") + ".o")
         # Machine code too, for the rows by folder.
         result.append((words + ["-flto", "-ffat-lto-objects", *a.flag, "-o", str(obj)], folder, obj))
-    return result, partial + a.flag
+    return result, [partial + a.flag, rename, jumps]
 
 
 DEFAULTS = (ROOT / "examples/ping_pong/esp-idf/sdkconfig.defaults").read_text()
@@ -223,14 +232,17 @@ def main() -> int:
     p.add_argument("flag", nargs="*", default=[])
     a = p.parse_args()
     OUT.mkdir(exist_ok=True)
-    jobs, partial = commands(a)
+    jobs, (partial, rename, jumps) = commands(a)
     if not jobs:
         sys.exit("footprint_esp: no source of this tree among the commands")
     with concurrent.futures.ThreadPoolExecutor(int(os.environ.get("JOBS", os.cpu_count() or 2))) as pool:
         list(pool.map(lambda j: run(*j[0], cwd=j[1]), jobs))
     objects = [j[2] for j in jobs]
     one = OUT / "microlink.o"
+    far = OUT / "microlink.o.far"
     run(*partial, *map(str, objects), "-o", str(one))
+    run(*rename, str(one), str(far))
+    run(*jumps, str(far), "-o", str(one))
     for owner, row in by_folder(link(objects, public_functions(), "apart")).items():
         print(f"{owner:16} {row['code']:8,} code {row['constants']:8,} constants")
     every = link([one], public_functions(), "all")
