@@ -66,6 +66,7 @@ enum ml_map_kind {
 
 enum ml_map_field {
     F_UNKNOWN,
+    F_PLAIN, /* its value goes to its place */
     /* scalar_top; containers too, as owners of what is in them */
     F_KEEPALIVE,
     F_PING,
@@ -91,17 +92,12 @@ enum ml_map_field {
     F_REGIONS,
     F_HOME_PARAMS,
     F_SCORE,
-    F_DNS_PROXIED,
-    F_TKA_DISABLED,
     F_SLEEP,
     F_EXIT,
-    F_USER_ID,
     F_USER_LOGIN,
     F_MESSAGE_TITLE,
     F_MESSAGE_TEXT,
     /* scalar_node */
-    F_NODE_ID,
-    F_NODE_USER,
     F_NODE_NAME,
     F_NODE_KEY,
     F_NODE_KEY_EXPIRY,
@@ -111,24 +107,13 @@ enum ml_map_field {
     F_NODE_ALLOWED,
     F_NODE_ENDPOINTS,
     F_NODE_DERP,
-    F_NODE_HOME,
     F_NODE_HOSTINFO,
-    F_NODE_CAP,
     F_NODE_ONLINE,
-    F_NODE_AUTHORIZED,
     F_NODE_CAPABILITY,
-    F_NODE_UNSIGNED,
-    F_NODE_EXPIRED,
-    F_NODE_MASQ4,
-    F_NODE_MASQ6,
-    F_NODE_WG_ONLY,
-    F_NODE_JAILED,
     F_NODE_OS,
     F_NODE_SERVICES,
     F_SERVICE_PROTO,
-    F_SERVICE_PORT,
     /* scalar_patch */
-    F_PATCH_ID,
     F_PATCH_REGION,
     F_PATCH_CAP,
     F_PATCH_ENDPOINTS,
@@ -141,22 +126,15 @@ enum ml_map_field {
     /* scalar_derp */
     F_REGION_CODE,
     F_REGION_NAME,
-    F_REGION_AVOID,
-    F_REGION_NO_HOME,
     F_REGION_NODES,
     F_DERP_HOST,
     F_DERP_CERT,
     F_DERP_IP4,
     F_DERP_IP6,
     F_DERP_STUN_PORT,
-    F_DERP_STUN_ONLY,
-    F_DERP_PORT,
-    F_DERP_INSECURE,
     /* scalar_ping */
     F_PING_URL,
-    F_PING_NOISE,
     F_PING_TYPES,
-    F_PING_IP,
     F_PING_PAYLOAD,
     /* scalar_rule */
     F_RULE_SRC,
@@ -170,10 +148,15 @@ enum ml_map_field {
     F_PORT_LAST
 };
 
+/* What a place takes. */
+enum ml_map_place { PLACE_NONE, PLACE_BOOL, PLACE_U16, PLACE_ID, PLACE_IP };
+#define ML_MAP_PLACE_SHIFT 12
+
 struct ml_map_field_def {
     const char *name;
-    uint8_t field; /* enum ml_map_field */
-    uint8_t child; /* enum ml_map_ctx when the value is a container we enter */
+    uint8_t field;  /* enum ml_map_field */
+    uint8_t child;  /* enum ml_map_ctx when the value is a container we enter */
+    uint16_t place; /* where in struct ml_map_parse the value goes, under its enum ml_map_place; 0: a function takes it */
 };
 
 struct ml_map_ctx_def {

@@ -11,10 +11,11 @@
 
 #include "base/addr.h"
 #include "base/key.h"
+#include "control/map_fields.h"
 #include "json/json_time.h"
 
 /* Whatever the size of the message: the promise is 8 KB for all of parsing, the goal 4. */
-_Static_assert(sizeof(struct ml_map_parse) <= 4096, "working memory of the netmap parser");
+_Static_assert(sizeof(struct ml_map_parse) <= 1 << ML_MAP_PLACE_SHIFT, "working memory of the netmap parser");
 
 /* A scalar: its event, and its text when it has one. */
 struct value {
@@ -74,13 +75,24 @@ static void emit(struct ml_map_parse *p, const struct ml_delta *d)
     hand_out(p, d);
 }
 
-static void emit_rules(struct ml_map_parse *p, const struct ml_delta *d)
+/* Never inlined: a call is shorter than a delta. */
+__attribute__((noinline)) static void emit_text(struct ml_map_parse *p, enum ml_delta_type type, const char *text)
+{
+    emit(p, &(struct ml_delta){.type = type, .text = text});
+}
+
+__attribute__((noinline)) static void emit_flag(struct ml_map_parse *p, enum ml_delta_type type, uint64_t id, bool flag)
+{
+    emit(p, &(struct ml_delta){.type = type, .id = id, .flag = flag});
+}
+
+static void emit_rules(struct ml_map_parse *p, enum ml_delta_type type, const char *set)
 {
     if (p->is_first && !p->has_rules) {
-        emit(p, &(struct ml_delta){.type = ML_DELTA_RULES_CLEAR_ALL});
+        emit_text(p, ML_DELTA_RULES_CLEAR_ALL, NULL);
     }
     p->has_rules = true;
-    emit(p, d);
+    emit_text(p, type, set);
 }
 
 /* ---- Small values ---- */
@@ -237,19 +249,24 @@ static void node_capability(struct ml_map_parse *p, const char *name, size_t len
 static void enter_rules(struct ml_map_parse *p, const char *name)
 {
     (void)ml_str_set(p->set_name, sizeof p->set_name, name);
-    emit_rules(p, &(struct ml_delta){.type = ML_DELTA_RULES_BEGIN, .text = p->set_name});
+    emit_rules(p, ML_DELTA_RULES_BEGIN, p->set_name);
+}
+
+static void begin_record(struct ml_map_parse *p)
+{
+    memset(&p->u, 0, sizeof p->u);
+    p->is_bad = false;
 }
 
 static void enter_node(struct ml_map_parse *p, enum ml_map_field owner)
 {
-    memset(&p->u.node, 0, sizeof p->u.node);
+    begin_record(p);
     p->has_allowed = false;
     p->legacy_derp = 0;
-    p->is_bad = false;
     if (owner == F_PEERS && !p->is_full_list) {
         p->is_full_list = true;
         if (!p->is_first) {
-            emit(p, &(struct ml_delta){.type = ML_DELTA_PEERS_BEGIN});
+            emit_text(p, ML_DELTA_PEERS_BEGIN, NULL);
         }
     }
 }
@@ -281,14 +298,16 @@ static void enter(struct ml_map_parse *p, enum ml_map_ctx ctx, enum ml_map_field
         p->service_port = 0;
         break;
     case C_PATCH:
-        memset(&p->u.patch, 0, sizeof p->u.patch);
-        p->is_bad = false;
+    case C_USER:
+    case C_MESSAGE:
+    case C_PING:
+        begin_record(p);
         break;
     case C_REGIONS:
-        emit(p, &(struct ml_delta){.type = ML_DELTA_DERP_BEGIN});
+        emit_text(p, ML_DELTA_DERP_BEGIN, NULL);
         break;
     case C_REGION:
-        memset(&p->u.region, 0, sizeof p->u.region);
+        begin_record(p);
         p->u.region.region.id = p->map_id <= UINT16_MAX ? (uint16_t)p->map_id : 0;
         break;
     case C_DERP_NODE:
@@ -297,7 +316,7 @@ static void enter(struct ml_map_parse *p, enum ml_map_ctx ctx, enum ml_map_field
         p->is_derp_bad = false;
         break;
     case C_SCORES:
-        emit(p, &(struct ml_delta){.type = ML_DELTA_DERP_SCORE_RESET});
+        emit_text(p, ML_DELTA_DERP_SCORE_RESET, NULL);
         break;
     case C_RULES:
         enter_rules(p, owner == F_PACKET_FILTER ? "base" : p->map_name);
@@ -317,23 +336,14 @@ static void enter(struct ml_map_parse *p, enum ml_map_ctx ctx, enum ml_map_field
     case C_PROTOS:
         p->u.rule.proto_count = 0;
         break;
-    case C_USER:
-        memset(&p->u.user, 0, sizeof p->u.user);
-        break;
     case C_DNS:
         p->is_proxied = false;
         break;
     case C_HEALTH:
-        emit(p, &(struct ml_delta){.type = ML_DELTA_HEALTH_BEGIN});
-        break;
-    case C_MESSAGE:
-        memset(&p->u.message, 0, sizeof p->u.message);
+        emit_text(p, ML_DELTA_HEALTH_BEGIN, NULL);
         break;
     case C_TKA:
         p->is_lock_disabled = false;
-        break;
-    case C_PING:
-        memset(&p->u.ping, 0, sizeof p->u.ping);
         break;
     default:
         break;
@@ -427,7 +437,7 @@ static void leave(struct ml_map_parse *p, enum ml_map_ctx ctx, enum ml_map_field
         break;
     case C_NODES:
         if (owner == F_PEERS && p->is_full_list && !p->is_first) {
-            emit(p, &(struct ml_delta){.type = ML_DELTA_PEERS_END});
+            emit_text(p, ML_DELTA_PEERS_END, NULL);
         }
         break;
     case C_SERVICE:
@@ -452,14 +462,14 @@ static void leave(struct ml_map_parse *p, enum ml_map_ctx ctx, enum ml_map_field
         leave_derp_node(p);
         break;
     case C_REGIONS:
-        emit(p, &(struct ml_delta){.type = ML_DELTA_DERP_END});
+        emit_text(p, ML_DELTA_DERP_END, NULL);
         break;
     case C_RULES:
-        emit(p, &(struct ml_delta){.type = ML_DELTA_RULES_END, .text = p->set_name});
+        emit_text(p, ML_DELTA_RULES_END, p->set_name);
         break;
     case C_RULE:
         if (p->u.rule.is_invalid) {
-            emit(p, &(struct ml_delta){.type = ML_DELTA_RULES_INVALID, .text = p->set_name});
+            emit_text(p, ML_DELTA_RULES_INVALID, p->set_name);
         } else {
             p->cut_count += p->u.rule.cut_count;
             ml_map_rule_emit(p, emit);
@@ -474,14 +484,14 @@ static void leave(struct ml_map_parse *p, enum ml_map_ctx ctx, enum ml_map_field
         }
         break;
     case C_DNS:
-        emit(p, &(struct ml_delta){.type = ML_DELTA_DNS_PROXIED, .flag = p->is_proxied});
+        emit_flag(p, ML_DELTA_DNS_PROXIED, 0, p->is_proxied);
         break;
     case C_MESSAGE:
         leave_message(p);
         break;
     case C_TKA:
         p->has_tka = true;
-        emit(p, &(struct ml_delta){.type = ML_DELTA_TKA, .flag = !p->is_lock_disabled});
+        emit_flag(p, ML_DELTA_TKA, 0, !p->is_lock_disabled);
         break;
     case C_PING:
         leave_ping(p);
@@ -497,9 +507,6 @@ static void scalar_top(struct ml_map_parse *p, enum ml_map_field f, const struct
 {
     int64_t n = 0;
     switch (f) {
-    case F_KEEPALIVE:
-        set_bool(p, v, &p->is_keepalive);
-        break;
     case F_POP_URL:
         if (v->kind != ML_JSON_STRING || v->is_cut) {
             cut(p);
@@ -517,19 +524,19 @@ static void scalar_top(struct ml_map_parse *p, enum ml_map_field f, const struct
         if (v->kind != ML_JSON_STRING) {
             cut(p);
         } else if (v->len > 0) {
-            emit(p, &(struct ml_delta){.type = ML_DELTA_DOMAIN, .text = v->text});
+            emit_text(p, ML_DELTA_DOMAIN, v->text);
         }
         break;
     case F_HEALTH:
         if (v->kind == ML_JSON_STRING) {
-            emit(p, &(struct ml_delta){.type = ML_DELTA_HEALTH, .text = v->text});
+            emit_text(p, ML_DELTA_HEALTH, v->text);
         } else {
             cut(p);
         }
         break;
     case F_REMOVED:
         if (parse_int(p, v, &n) && n != 0) {
-            emit(p, &(struct ml_delta){.type = ML_DELTA_PEER_REMOVED, .id = (uint64_t)n});
+            emit_flag(p, ML_DELTA_PEER_REMOVED, (uint64_t)n, false);
         } else {
             cut(p);
         }
@@ -538,8 +545,7 @@ static void scalar_top(struct ml_map_parse *p, enum ml_map_field f, const struct
     case F_ONLINE_CHANGE: {
         bool flag = false;
         if (p->map_id != 0 && parse_bool(v, &flag)) {
-            enum ml_delta_type type = f == F_SEEN_CHANGE ? ML_DELTA_PEER_SEEN : ML_DELTA_PEER_ONLINE;
-            emit(p, &(struct ml_delta){.type = type, .id = p->map_id, .flag = flag});
+            emit_flag(p, f == F_SEEN_CHANGE ? ML_DELTA_PEER_SEEN : ML_DELTA_PEER_ONLINE, p->map_id, flag);
         } else {
             cut(p);
         }
@@ -554,12 +560,6 @@ static void scalar_top(struct ml_map_parse *p, enum ml_map_field f, const struct
         }
         break;
     }
-    case F_DNS_PROXIED:
-        set_bool(p, v, &p->is_proxied);
-        break;
-    case F_TKA_DISABLED:
-        set_bool(p, v, &p->is_lock_disabled);
-        break;
     case F_SLEEP:
         if (!parse_milli(p, v, &p->sleep_ms)) {
             cut(p);
@@ -567,9 +567,6 @@ static void scalar_top(struct ml_map_parse *p, enum ml_map_field f, const struct
         break;
     case F_EXIT:
         hand_out(p, &(struct ml_delta){.type = ML_DELTA_DEBUG_EXIT});
-        break;
-    case F_USER_ID:
-        set_id(p, v, &p->u.user.id);
         break;
     case F_USER_LOGIN:
         set_text(p, v, p->u.user.login, sizeof p->u.user.login);
@@ -590,12 +587,6 @@ static void scalar_node(struct ml_map_parse *p, enum ml_map_field f, const struc
 {
     struct ml_node *n = &p->u.node;
     switch (f) {
-    case F_NODE_ID:
-        set_id(p, v, &n->id);
-        break;
-    case F_NODE_USER:
-        set_id(p, v, &n->user_id);
-        break;
     case F_NODE_NAME:
         set_text(p, v, n->name, sizeof n->name);
         break;
@@ -622,43 +613,16 @@ static void scalar_node(struct ml_map_parse *p, enum ml_map_field f, const struc
     case F_NODE_ENDPOINTS:
         add_endpoint(p, v, n->endpoints, &n->endpoint_count, &n->endpoint_dropped);
         break;
-    case F_NODE_HOME:
-        (void)set_u16(p, v, &n->home_region);
-        break;
     case F_NODE_DERP:
         set_legacy_derp(p, v);
         break;
-    case F_NODE_CAP:
-        (void)set_u16(p, v, &n->cap);
-        break;
     case F_NODE_ONLINE:
         n->is_online_known = parse_bool(v, &n->is_online);
-        break;
-    case F_NODE_AUTHORIZED:
-        set_bool(p, v, &n->is_machine_authorized);
         break;
     case F_NODE_CAPABILITY:
         if (v->kind == ML_JSON_STRING) {
             node_capability(p, v->text, v->len);
         }
-        break;
-    case F_NODE_UNSIGNED:
-        set_bool(p, v, &n->is_unsigned_peerapi_only);
-        break;
-    case F_NODE_EXPIRED:
-        set_bool(p, v, &n->is_expired);
-        break;
-    case F_NODE_MASQ4:
-        set_ip(p, v, &n->masq4);
-        break;
-    case F_NODE_MASQ6:
-        set_ip(p, v, &n->masq6);
-        break;
-    case F_NODE_WG_ONLY:
-        set_bool(p, v, &n->is_wireguard_only);
-        break;
-    case F_NODE_JAILED:
-        set_bool(p, v, &n->is_jailed);
         break;
     case F_NODE_OS:
         set_text(p, v, n->os, sizeof n->os);
@@ -667,9 +631,6 @@ static void scalar_node(struct ml_map_parse *p, enum ml_map_field f, const struc
         if (v->kind == ML_JSON_STRING) {
             p->service_kind = equals(v->text, v->len, "peerapi4") ? 4 : (equals(v->text, v->len, "peerapi6") ? 6 : 0);
         }
-        break;
-    case F_SERVICE_PORT:
-        (void)set_u16(p, v, &p->service_port);
         break;
     default:
         cut(p);
@@ -682,9 +643,6 @@ static void scalar_patch(struct ml_map_parse *p, enum ml_map_field f, const stru
     struct ml_node_patch *patch = &p->u.patch;
     int64_t ms = 0;
     switch (f) {
-    case F_PATCH_ID:
-        set_id(p, v, &patch->id);
-        break;
     case F_PATCH_REGION:
         if (set_u16(p, v, &patch->region) && patch->region != 0) {
             patch->fields |= ML_PATCH_REGION;
@@ -761,12 +719,6 @@ static void scalar_derp(struct ml_map_parse *p, enum ml_map_field f, const struc
     case F_REGION_NAME:
         set_text(p, v, r->name, sizeof r->name);
         break;
-    case F_REGION_AVOID:
-        set_bool(p, v, &r->avoid);
-        break;
-    case F_REGION_NO_HOME:
-        set_bool(p, v, &r->no_measure_no_home);
-        break;
     case F_DERP_HOST:
     case F_DERP_CERT: {
         char *dst = f == F_DERP_HOST ? n->host : p->u.region.cert;
@@ -794,15 +746,6 @@ static void scalar_derp(struct ml_map_parse *p, enum ml_map_field f, const struc
             cut(p);
         }
         break;
-    case F_DERP_STUN_ONLY:
-        set_bool(p, v, &n->is_stun_only);
-        break;
-    case F_DERP_PORT:
-        (void)set_u16(p, v, &n->derp_port);
-        break;
-    case F_DERP_INSECURE:
-        set_bool(p, v, &n->is_insecure_for_tests);
-        break;
     default:
         cut(p);
         break;
@@ -817,14 +760,8 @@ static void scalar_ping(struct ml_map_parse *p, enum ml_map_field f, const struc
     case F_PING_URL:
         ping->is_cut |= !is_string || v->is_cut || !ml_str_copy(ping->url, sizeof ping->url, v->text, v->len);
         break;
-    case F_PING_NOISE:
-        set_bool(p, v, &ping->is_url_noise);
-        break;
     case F_PING_TYPES:
         ping->is_cut |= !is_string || v->is_cut || !ml_str_copy(ping->types, sizeof ping->types, v->text, v->len);
-        break;
-    case F_PING_IP:
-        set_ip(p, v, &ping->ip);
         break;
     case F_PING_PAYLOAD: {
         size_t n = is_string && !v->is_cut ? ml_base64_parse(v->text, v->len, ping->payload, sizeof ping->payload) : SIZE_MAX;
@@ -886,6 +823,25 @@ static void scalar_rule(struct ml_map_parse *p, enum ml_map_field f, const struc
     }
 }
 
+static void scalar_place(struct ml_map_parse *p, const struct value *v)
+{
+    void *at = (uint8_t *)p + (p->place & ((1U << ML_MAP_PLACE_SHIFT) - 1));
+    switch ((enum ml_map_place)(p->place >> ML_MAP_PLACE_SHIFT)) {
+    case PLACE_BOOL:
+        set_bool(p, v, at);
+        break;
+    case PLACE_U16:
+        (void)set_u16(p, v, at);
+        break;
+    case PLACE_ID:
+        set_id(p, v, at);
+        break;
+    default:
+        set_ip(p, v, at);
+        break;
+    }
+}
+
 /* ---- The walk ---- */
 
 static void scalar(struct ml_map_parse *p, enum ml_map_field f, const struct value *v)
@@ -896,9 +852,9 @@ static void scalar(struct ml_map_parse *p, enum ml_map_field f, const struct val
         scalar_ping(p, f, v);
     } else if (f >= F_REGION_CODE) {
         scalar_derp(p, f, v);
-    } else if (f >= F_PATCH_ID) {
+    } else if (f >= F_PATCH_REGION) {
         scalar_patch(p, f, v);
-    } else if (f >= F_NODE_ID) {
+    } else if (f >= F_NODE_NAME) {
         scalar_node(p, f, v);
     } else if (f != F_UNKNOWN) {
         scalar_top(p, f, v);
@@ -933,12 +889,14 @@ static void on_key(struct ml_map_parse *p)
     enum ml_map_ctx ctx = (enum ml_map_ctx)p->stack[p->depth - 1].ctx;
     uint8_t field = F_UNKNOWN;
     uint8_t child = C_NONE;
+    p->place = 0;
     switch (ml_map_ctx_defs[ctx].kind) {
     case KIND_OBJECT: {
         const struct ml_map_field_def *def = ml_map_field_lookup(ctx, j->tok, j->tok_len);
         if (def && !(ctx == C_TOP && is_ignored(p, (enum ml_map_field)def->field))) {
             field = def->field;
             child = def->child;
+            p->place = def->place;
         }
         break;
     }
@@ -978,9 +936,9 @@ static void on_null(struct ml_map_parse *p)
     case C_RULE_SETS:
         if (is_all) {
             /* Kept are sets that this message gave before: JSON objects of the servers are sorted, so there are none. */
-            emit_rules(p, &(struct ml_delta){.type = ML_DELTA_RULES_CLEAR_ALL});
+            emit_rules(p, ML_DELTA_RULES_CLEAR_ALL, NULL);
         } else {
-            emit_rules(p, &(struct ml_delta){.type = ML_DELTA_RULES_DELETE, .text = p->map_name});
+            emit_rules(p, ML_DELTA_RULES_DELETE, p->map_name);
         }
         break;
     case C_BITS:
@@ -1047,7 +1005,8 @@ static void on_container(struct ml_map_parse *p, bool is_object)
     enter(p, (enum ml_map_ctx)child, (enum ml_map_field)field);
 }
 
-static void on_event(struct ml_map_parse *p, enum ml_json_event ev)
+/* Never inlined, nor is ml_map_parse_feed(): here `p` is in a register, there it would be far inside of another struct. */
+__attribute__((noinline)) static void on_event(struct ml_map_parse *p, enum ml_json_event ev)
 {
     if (p->depth == 0 && ev != ML_JSON_OBJECT_BEGIN && ev != ML_JSON_ARRAY_BEGIN) {
         p->is_self_bad = true; /* a bare scalar */
@@ -1075,6 +1034,8 @@ static void on_event(struct ml_map_parse *p, enum ml_json_event ev)
         uint8_t field = p->stack[p->depth - 1].field;
         if (kind == KIND_LIST || (kind != KIND_VALUES && p->stack[p->depth - 1].child != C_NONE)) {
             on_wrong_type(p, kind == KIND_LIST ? p->stack[p->depth - 1].owner : field);
+        } else if (kind == KIND_OBJECT && p->place) {
+            scalar_place(p, &v);
         } else {
             scalar(p, (enum ml_map_field)(kind == KIND_VALUES ? p->stack[p->depth - 1].owner : field), &v);
         }
@@ -1104,7 +1065,8 @@ void ml_map_parse_begin(struct ml_map_parse *p)
     p->sleep_ms = 0;
 }
 
-bool ml_map_parse_feed(struct ml_map_parse *p, const uint8_t *buf, size_t len, const struct ml_delta_sink *sink)
+__attribute__((noinline)) bool ml_map_parse_feed(struct ml_map_parse *p, const uint8_t *buf, size_t len,
+                                                 const struct ml_delta_sink *sink)
 {
     p->sink = sink;
     enum ml_json_event ev = ML_JSON_NEED_MORE;
@@ -1130,10 +1092,10 @@ bool ml_map_parse_end(struct ml_map_parse *p, const struct ml_delta_sink *sink)
     p->sink = sink;
     if (p->is_first && p->has_self) {
         if (!p->has_rules) {
-            emit(p, &(struct ml_delta){.type = ML_DELTA_RULES_CLEAR_ALL});
+            emit_text(p, ML_DELTA_RULES_CLEAR_ALL, NULL);
         }
         if (!p->has_tka) {
-            emit(p, &(struct ml_delta){.type = ML_DELTA_TKA});
+            emit_text(p, ML_DELTA_TKA, NULL);
         }
         emit_type(p, ML_DELTA_PEERS_END);
     }

@@ -31,6 +31,7 @@ struct ml_map_parse {
         uint8_t child; /* context of that value, if it is a container we enter */
     } stack[ML_MAP_DEPTH];
     uint8_t depth;
+    uint16_t place; /* of the value being read; see map_fields.h */
 
     /* Of the stream. */
     bool is_first;                /* no complete first message yet */

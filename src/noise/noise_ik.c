@@ -180,8 +180,9 @@ static void conclude(struct ml_noise_ik *ik, struct ml_curve_budget *budget)
     ik->result = ik->type == TYPE_ERROR ? ML_NOISE_IK_REFUSED : consume_response(ik, budget);
 }
 
-enum ml_noise_ik_result ml_noise_ik_feed(struct ml_noise_ik *ik, const uint8_t *buf, size_t len, size_t *used,
-                                         struct ml_curve_budget *budget)
+/* Never inlined: its struct is far inside of another, where each access takes three instructions. */
+__attribute__((noinline)) enum ml_noise_ik_result ml_noise_ik_feed(struct ml_noise_ik *ik, const uint8_t *buf, size_t len,
+                                                                   size_t *used, struct ml_curve_budget *budget)
 {
     size_t pos = 0;
     if (ik->need == 0) {

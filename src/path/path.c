@@ -377,7 +377,8 @@ void ml_path_rebind(struct ml_path *p)
     p->is_stun_wanted = !p->cfg.no_stun;
 }
 
-void ml_path_on_time(struct ml_path *p, ml_time now)
+/* Never inlined: the struct is far inside of the engine's, where each access takes three instructions. */
+__attribute__((noinline)) void ml_path_on_time(struct ml_path *p, ml_time now)
 {
     ml_path_ping_on_time(p, now);
     for (uint16_t i = 0; i < p->peer_count; i++) {
