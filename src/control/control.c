@@ -136,6 +136,7 @@ static void after_call(struct ml_control *c, ml_time now)
         if (c->is_self_expired) {
             c->is_self_expired = false;
             ml_control_register_forget(c);
+            ml_control_mark(c, ML_CONTROL_EV_CANDIDATE);
             ml_control_problem_set(c, ML_CONTROL_PROBLEM_NONE, 0, NULL, 0);
         }
     }
@@ -193,14 +194,14 @@ void ml_control_start(struct ml_control *c, ml_time now, const struct ml_control
     if (c->is_started) {
         return;
     }
-    bool has_key = id && ml_key_is_set(&id->node_key);
-    c->has_node_key = has_key && !id->is_candidate;
-    c->has_candidate = has_key && id->is_candidate;
+    c->has_node_key = id && ml_key_is_set(&id->node_key);
+    c->has_candidate = id && ml_key_is_set(&id->candidate);
     if (c->has_node_key) {
         c->node_key = id->node_key;
         ml_x25519_base(c->node_pub.b, &c->node_key);
-    } else if (c->has_candidate) {
-        c->candidate_key = id->node_key;
+    }
+    if (c->has_candidate) {
+        c->candidate_key = id->candidate;
         ml_x25519_base(c->candidate_pub.b, &c->candidate_key);
     }
     c->is_started = true;
@@ -614,7 +615,7 @@ bool ml_control_poll_event(struct ml_control *c, struct ml_control_event *ev)
         ev->node_key = c->has_node_key ? &c->node_key : NULL;
         ev->node_pub = c->has_node_key ? &c->node_pub : NULL;
         if (ev->type == ML_CONTROL_EV_CANDIDATE) {
-            ev->node_key = c->has_candidate && !c->has_node_key ? &c->candidate_key : NULL;
+            ev->node_key = c->has_candidate ? &c->candidate_key : NULL;
         }
         ev->server_key = &c->server_key;
         return true;

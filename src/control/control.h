@@ -47,10 +47,10 @@ bool ml_control_init(struct ml_control *c, const struct ml_control_cfg *cfg);
 /** Wipes everything. No stream is closed: the caller drops them. */
 void ml_control_clear(struct ml_control *c);
 
-/** The node's key as stored by an earlier run, or all zero. */
+/** The node's keys as stored by an earlier run. */
 struct ml_control_identity {
-    ml_private_key node_key; /**< The server has accepted it. All zero: none, register anew. */
-    bool is_candidate;       /**< It has not yet: a login with this key waited for a person (ML_CONTROL_EV_CANDIDATE). */
+    ml_private_key node_key;  /**< The server has accepted it. All zero: none, register anew. */
+    ml_private_key candidate; /**< It has not yet: a login with this key waited for a person (ML_CONTROL_EV_CANDIDATE). */
 };
 
 /**
@@ -124,7 +124,8 @@ enum ml_control_event_type {
     ML_CONTROL_EV_NONE,
     ML_CONTROL_EV_SERVER_KEY,   /**< server_key was fetched and proven by a handshake: cache it. */
     ML_CONTROL_EV_IDENTITY,     /**< node_key was accepted: store it and use it from now on. NULL: forgotten (logout). */
-    ML_CONTROL_EV_CANDIDATE,    /**< node_key waits for a person: store it, for the URL is good for it only. NULL: no more. */
+    ML_CONTROL_EV_CANDIDATE,    /**< node_key waits for a person: store it, for the URL is good for it only. NULL: no more.
+                                     A node whose key expired has both. */
     ML_CONTROL_EV_REGISTERED,   /**< user_id, user_login: the owner. */
     ML_CONTROL_EV_LOGIN_URL,    /**< text: the page the user must visit; "" when none is pending any more. */
     ML_CONTROL_EV_STATE,        /**< state changed. */

@@ -125,8 +125,8 @@ size_t ml_control_body_register(const struct ml_control *c, uint8_t *dst, size_t
     struct ml_json_writer j = ml_json_writer_of(&w);
     ml_json_write_object_begin(&j);
     ml_json_field_u64(&j, "Version", c->capver);
-    field_node_key(&j, "NodeKey", c->has_candidate && !c->reg.is_logout ? &c->candidate_pub : &c->node_pub);
-    if (c->reg.is_rotating && c->has_node_key && c->has_candidate && !c->reg.is_logout) {
+    field_node_key(&j, "NodeKey", c->reg.sent_candidate ? &c->candidate_pub : &c->node_pub);
+    if (c->reg.sent_candidate && c->has_node_key) {
         field_node_key(&j, "OldNodeKey", &c->node_pub);
     }
     if (with_auth) {

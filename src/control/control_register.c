@@ -9,7 +9,8 @@
  *   NodeKeyExpired    a new candidate key with OldNodeKey, once per attempt; when it happens again: failure
  *   AuthURL           with an unused auth key: once more with it. Otherwise a person must visit the URL; the candidate stays
  *                     uncommitted and the same request is sent with Followup, which the server holds. The same URL again:
- *                     back off and follow again; another one: show that.
+ *                     back off and follow again; another one: show that. A candidate of an earlier run is tried before
+ *                     anything is shown: the person may have come meanwhile.
  *   otherwise         success: the candidate becomes the node key. MachineAuthorized false is success too (C25).
  *
  * Every start registers anew without Auth when a key is stored (C29). Keys signed under Tailnet Lock are not re-signed.
@@ -77,6 +78,7 @@ void ml_control_register_start(struct ml_control *c, ml_time now)
     }
     /* With a stored key the first try goes without Auth; a key that serves a login must not be spent for nothing (C29). */
     bool with_auth = c->auth_key[0] != '\0' && !r->is_logout && (needs_candidate || r->use_auth);
+    r->sent_candidate = needs_candidate;
     c->body_len = ml_control_body_register(c, c->body, sizeof c->body, with_auth);
     ml_control_key_text(c->ts_lb[0], sizeof c->ts_lb[0], needs_candidate ? &c->candidate_pub : &c->node_pub);
     c->ts_lb[1][0] = '\0';
@@ -272,7 +274,7 @@ static void logged_out(struct ml_control *c, ml_time now)
 static void succeed(struct ml_control *c, ml_time now)
 {
     struct ml_control_register *r = &c->reg;
-    if (c->has_candidate) {
+    if (r->sent_candidate) {
         c->node_key = c->candidate_key;
         c->node_pub = c->candidate_pub;
         c->has_node_key = true;
@@ -306,6 +308,11 @@ static void follow_url(struct ml_control *c, ml_time now)
     struct ml_control_register *r = &c->reg;
     if (r->is_url_cut) {
         fail(c, now, ML_CONTROL_PROBLEM_SERVER_SAYS, r->auth_url, strlen(r->auth_url));
+        return;
+    }
+    if (c->has_candidate && !r->sent_candidate) {
+        r->is_rotating = true; /* the server does not want the old key any more; it may have accepted the new one meanwhile */
+        r->retry_at = now;
         return;
     }
     if (c->auth_key[0] != '\0' && !r->sent_auth) {
@@ -346,13 +353,14 @@ void ml_control_register_end(struct ml_control *c, ml_time now, bool is_whole)
     } else if (r->error[0]) {
         fail(c, now, ml_control_problem_of_error(r->error, strlen(r->error)), r->error, strlen(r->error));
     } else if (r->is_expired) {
-        ml_control_mark(c, ML_CONTROL_EV_CANDIDATE);
-        if (r->has_rotated) {
+        if (r->sent_candidate) { /* another one */
             drop_candidate(c);
+            ml_control_mark(c, ML_CONTROL_EV_CANDIDATE);
+        }
+        if (r->has_rotated) {
             fail(c, now, ML_CONTROL_PROBLEM_NODE_EXPIRED, NULL, 0);
             return;
         }
-        drop_candidate(c); /* if it was the candidate that is expired, another one */
         r->is_rotating = true;
         r->has_rotated = true;
         r->retry_at = now;

@@ -145,11 +145,12 @@ struct ml_control_request {
 
 struct ml_control_register {
     bool is_needed;
-    bool is_done;     /* the node key is accepted */
-    bool is_rotating; /* the candidate replaces node_key: OldNodeKey */
-    bool has_rotated; /* in this attempt, because the server said NodeKeyExpired */
-    bool use_auth;    /* send the auth key, if there is one */
-    bool sent_auth;   /* the request in flight carries it */
+    bool is_done;        /* the node key is accepted */
+    bool is_rotating;    /* the candidate replaces node_key: OldNodeKey */
+    bool has_rotated;    /* in this attempt, because the server said NodeKeyExpired */
+    bool use_auth;       /* send the auth key, if there is one */
+    bool sent_auth;      /* the request in flight carries it */
+    bool sent_candidate; /* it is for the candidate key */
     bool is_logout;
     ml_time retry_at;
     ml_time wait; /* from Retry-After of a 429 */

@@ -482,9 +482,7 @@ static ml_err start_control(struct ml_engine *ml, ml_time now)
         return ML_ERR_ARG;
     }
     ml_wipe(ml->auth_key, sizeof ml->auth_key);
-    bool has_node = ml->identity.has_node;
-    struct ml_control_identity id = {.node_key = has_node ? ml->identity.node : ml->identity.candidate,
-                                     .is_candidate = !has_node};
+    struct ml_control_identity id = {.node_key = ml->identity.node, .candidate = ml->identity.candidate};
     ml_control_start(&ml->control, now, &id);
     ml_wipe(&id, sizeof id);
     return ML_OK;

@@ -6,6 +6,7 @@
 #include "core/store.h"
 
 #include "base/bytes.h"
+#include "base/key.h"
 #include "crypto/blake2s.h"
 #include "crypto/crypto_backend.h"
 
@@ -92,6 +93,9 @@ size_t ml_store_write_identity(uint8_t *buf, size_t cap, const struct ml_identit
     ml_write_bytes(&w, id->has_node ? id->node.b : id->candidate.b, 32);
     ml_write_bytes(&w, id->disco.b, 32);
     ml_store_write_text(&w, id->login);
+    if (id->has_node && ml_key_is_set(&id->candidate)) {
+        ml_write_bytes(&w, id->candidate.b, 32);
+    }
     return ml_store_end(&w);
 }
 
@@ -107,6 +111,9 @@ bool ml_store_read_identity(const uint8_t *buf, size_t len, struct ml_identity *
     ml_read_copy(&r, id.has_node ? id.node.b : id.candidate.b, 32);
     ml_read_copy(&r, id.disco.b, 32);
     ml_store_read_text(&r, id.login, sizeof id.login);
+    if (id.has_node && ml_reader_left(&r) > 0) {
+        ml_read_copy(&r, id.candidate.b, 32);
+    }
     bool ok = !r.bad;
     if (ok) {
         *out = id;

@@ -20,7 +20,7 @@ struct ml_identity {
     ml_private_key node;    /* per login; all zero: not logged in */
     ml_private_key disco;   /* kept over restarts, so that peers' pings go on working (dataplane.md 3.4) */
     bool has_node;
-    /* Without has_node: of a login that waits for a person; all zero: none. Stored in the node key's place. */
+    /* Of a login that waits for a person; all zero: none. Stored in the node key's place, or after all when there is a node key. */
     ml_private_key candidate;
     char login[96]; /* login name of the owner, for display before the first netmap */
 };

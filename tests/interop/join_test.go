@@ -146,19 +146,21 @@ func connectTCP(t *testing.T, from, to *harness.Host, ip string) error {
 	return err
 }
 
+// nodeKey is the key under which the test server knows a node.
+func nodeKey(t *testing.T, s *testcontrol.Server, name string) key.NodePublic {
+	t.Helper()
+	for _, n := range s.AllNodes() {
+		if strings.HasPrefix(n.Name, name+".") || n.Hostinfo.Hostname() == name {
+			return n.Key
+		}
+	}
+	t.Fatalf("the server has no node %q", name)
+	return key.NodePublic{}
+}
+
 func TestWhatTheTestServerOrders(t *testing.T) {
 	t.Parallel()
 	lab := harness.New(t, harness.Options{})
-	nodeKey := func(t *testing.T, s *testcontrol.Server, name string) key.NodePublic {
-		t.Helper()
-		for _, n := range s.AllNodes() {
-			if strings.HasPrefix(n.Name, name+".") || n.Hostinfo.Hostname() == name {
-				return n.Key
-			}
-		}
-		t.Fatalf("the server has no node %q", name)
-		return key.NodePublic{}
-	}
 	pair := func(t *testing.T, name string, change func(*testcontrol.Server)) (*testcontrol.Server, *harness.Node, *harness.Node) {
 		t.Helper()
 		s, url := lab.TestControl(t, change)
@@ -280,6 +282,58 @@ func TestAnExpiredNodeKey(t *testing.T) {
 		n.WaitRunning(t, 20*time.Second)
 		expire(t, "once")
 		expectSentence(t, n, `expired`, 30*time.Second)
+	})
+	t.Run("C26 is renewed by a visit to the URL that was shown before the node was started anew", func(t *testing.T) {
+		n := lab.Host("visited").Microlink(t, harness.NodeOptions{AuthKey: lab.Headscale.AuthKey(t), Userspace: true})
+		before := n.WaitRunning(t, 20*time.Second)
+		n.Options.AuthKey = ""
+		n.Restart()
+		n.WaitRunning(t, 20*time.Second)
+		was := lab.Headscale.Node(t, "visited")
+		expire(t, "visited")
+		url := waitLoginURL(t, n)
+		n.Proc.Kill()
+		lab.Headscale.CLI(t, "auth", "register", "--auth-id", path.Base(url), "--user", "lab")
+		n.Start()
+		after := n.WaitRunning(t, 20*time.Second)
+		if now := lab.Headscale.Node(t, "visited"); now.NodeKey == was.NodeKey || now.ID != was.ID {
+			t.Errorf("node %d has key %s, was node %d with %s", now.ID, now.NodeKey, was.ID, was.NodeKey)
+		}
+		if fmt.Sprint(before.Self.TailscaleIPs) != fmt.Sprint(after.Self.TailscaleIPs) {
+			t.Errorf("addresses were %v, are %v", before.Self.TailscaleIPs, after.Self.TailscaleIPs)
+		}
+	})
+	t.Run("C26 at the test server, too", func(t *testing.T) {
+		s, url := lab.TestControl(t, func(s *testcontrol.Server) { s.RequireAuth = true })
+		n := lab.Host("tc-visited").Microlink(t, harness.NodeOptions{URL: url, Userspace: true})
+		if !s.CompleteAuth(waitLoginURL(t, n)) {
+			t.Fatal("the test server does not know the URL")
+		}
+		n.WaitRunning(t, 20*time.Second)
+		was := nodeKey(t, s, "tc-visited")
+		node := s.Node(was)
+		node.KeyExpiry = time.Now().Add(-time.Minute)
+		s.UpdateNode(node)
+		n.Restart() // It is told when it registers.
+		again := waitLoginURL(t, n)
+		n.Proc.Kill()
+		if !s.CompleteAuth(again) {
+			t.Fatal("the test server does not know the second URL")
+		}
+		for _, other := range s.AllNodes() { // This server leaves it to the test how long a new key is good.
+			if other.Key != was {
+				other.KeyExpiry = time.Time{}
+				s.UpdateNode(other)
+			}
+		}
+		n.Start()
+		harness.Eventually(t, 20*time.Second, "no login is needed", func() error {
+			st, err := n.Status()
+			if err == nil && (st.BackendState != "Running" || st.AuthURL != "") {
+				err = fmt.Errorf("state %q, URL %q", st.BackendState, st.AuthURL)
+			}
+			return err
+		})
 	})
 	t.Run("C28 is replaced with a reusable auth key, and the node stays the same", func(t *testing.T) {
 		key := lab.Headscale.AuthKey(t, "--reusable")

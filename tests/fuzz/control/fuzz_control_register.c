@@ -22,8 +22,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
         ml_control_set_auth_key(&w.c, w.now, "k");
     }
     struct ml_control_identity id = {0};
-    ml_x25519_keygen(&id.node_key, &w.random);
-    id.is_candidate = (data[1] & 4) != 0;
+    ml_x25519_keygen(data[1] & 4 ? &id.candidate : &id.node_key, &w.random);
+    if (data[1] & 8) {
+        ml_x25519_keygen(data[1] & 4 ? &id.node_key : &id.candidate, &w.random);
+    }
     ml_control_start(&w.c, w.now, data[1] & 2 ? &id : NULL);
     for (int i = 0; i < 20 && w.request_count < WORLD_REQUESTS; i++) {
         world_run(&w);

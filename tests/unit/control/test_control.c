@@ -407,7 +407,7 @@ static void a_login_that_waits_for_a_person_survives_a_restart(void **state)
     assert_int_equal(w.events[ML_CONTROL_EV_CANDIDATE], 1);
     assert_non_null(strstr(last(REGISTER)->body, key_text(&w.candidate)));
     /* Stopping does not give it up. */
-    struct ml_control_identity id = {.node_key = w.candidate, .is_candidate = true};
+    struct ml_control_identity id = {.candidate = w.candidate};
     ml_control_stop(&w.c, w.now);
     world_run(&w);
     assert_int_equal(w.events[ML_CONTROL_EV_CANDIDATE], 1);
@@ -416,12 +416,12 @@ static void a_login_that_waits_for_a_person_survives_a_restart(void **state)
     world_init(&w, "http://127.0.0.1:8080", true);
     ml_control_start(&w.c, w.now, &id);
     world_run(&w);
-    assert_non_null(strstr(last(REGISTER)->body, key_text(&id.node_key)));
+    assert_non_null(strstr(last(REGISTER)->body, key_text(&id.candidate)));
     assert_null(strstr(last(REGISTER)->body, "Followup"));
     world_answer(&w, last(REGISTER), 200, OK_BODY);
     world_run(&w);
     assert_int_equal(w.events[ML_CONTROL_EV_IDENTITY], 1);
-    assert_memory_equal(&w.node_key, &id.node_key, sizeof w.node_key);
+    assert_memory_equal(&w.node_key, &id.candidate, sizeof w.node_key);
 
     /* The server does not want it any more: another one. */
     world_init(&w, "http://127.0.0.1:8080", true);
@@ -431,15 +431,76 @@ static void a_login_that_waits_for_a_person_survives_a_restart(void **state)
     world_answer(&w, last(REGISTER), 200, "{\"NodeKeyExpired\":true}");
     world_run(&w);
     assert_int_equal(w.events[ML_CONTROL_EV_CANDIDATE], 1);
-    assert_null(strstr(last(REGISTER)->body, key_text(&id.node_key)));
+    assert_null(strstr(last(REGISTER)->body, key_text(&id.candidate)));
     world_answer(&w, last(REGISTER), 200, "{\"AuthURL\":\"https://a/2\"}");
     world_run(&w);
-    assert_true(memcmp(&w.candidate, &id.node_key, sizeof id.node_key) != 0);
+    assert_true(memcmp(&w.candidate, &id.candidate, sizeof id.candidate) != 0);
     assert_non_null(strstr(last(REGISTER)->body, key_text(&w.candidate)));
     ml_control_logout(&w.c, w.now);
     world_run(&w);
     assert_int_equal(w.events[ML_CONTROL_EV_IDENTITY], 1);
     assert_false(w.has_key);
+}
+
+/* A start after the run in which the key expired and a URL was shown; the server answers for the old key. */
+static void start_anew(const struct ml_control_identity *id, const char *answer)
+{
+    world_init(&w, "http://127.0.0.1:8080", true);
+    w.seed++; /* keys made from now on are others */
+    ml_control_start(&w.c, w.now, id);
+    world_run(&w);
+    assert_non_null(strstr(last(REGISTER)->body, key_text(&id->node_key)));
+    assert_null(strstr(last(REGISTER)->body, "OldNodeKey"));
+    world_answer(&w, last(REGISTER), 200, answer);
+    world_run(&w);
+    assert_string_equal(w.login, "");
+}
+
+static void C26_a_renewal_that_waits_for_a_person_survives_a_restart(void **state)
+{
+    (void)state;
+    start_running();
+    world_map(&w, poll_request(), "{\"Node\":{\"ID\":1,\"Key\":\"" KEY_TEXT "\",\"Expired\":true}}");
+    world_run(&w);
+    world_answer(&w, last(REGISTER), 200, "{\"AuthURL\":\"https://a/1\"}");
+    world_run(&w);
+    assert_int_equal(w.events[ML_CONTROL_EV_CANDIDATE], 1);
+    assert_int_equal(w.events[ML_CONTROL_EV_IDENTITY], 1);
+    assert_non_null(strstr(last(REGISTER)->body, key_text(&w.candidate)));
+    struct ml_control_identity id = {.node_key = w.node_key, .candidate = w.candidate};
+
+    /* The old key is expired, or not known any more because the person came: with the new one nobody is asked again. */
+    static const char *const refusals[] = {"{\"NodeKeyExpired\":true}", "{\"AuthURL\":\"https://a/2\"}"};
+    for (size_t i = 0; i < 2; i++) {
+        start_anew(&id, refusals[i]);
+        assert_non_null(strstr(last(REGISTER)->body, key_text(&id.candidate)));
+        assert_non_null(strstr(last(REGISTER)->body, "OldNodeKey"));
+        world_answer(&w, last(REGISTER), 200, OK_BODY);
+        world_run(&w);
+        assert_int_equal(w.events[ML_CONTROL_EV_IDENTITY], 1);
+        assert_memory_equal(&w.node_key, &id.candidate, sizeof w.node_key);
+
+        /* The person has not come: they are asked for the same key, so that either URL is good for it. */
+        start_anew(&id, refusals[i]);
+        world_answer(&w, last(REGISTER), 200, "{\"AuthURL\":\"https://a/3\"}");
+        world_run(&w);
+        assert_string_equal(w.login, "https://a/3");
+        assert_memory_equal(&w.candidate, &id.candidate, sizeof w.candidate);
+        assert_int_equal(w.events[ML_CONTROL_EV_IDENTITY], 0);
+
+        /* The server does not want that one either: another one. */
+        start_anew(&id, refusals[i]);
+        world_answer(&w, last(REGISTER), 200, "{\"NodeKeyExpired\":true}");
+        world_pass(&w, ML_SEC(2));
+        assert_non_null(strstr(last(REGISTER)->body, "OldNodeKey"));
+        assert_null(strstr(last(REGISTER)->body, key_text(&id.candidate)));
+    }
+
+    /* The expiry was extended meanwhile: nothing is renewed. */
+    start_anew(&id, OK_BODY);
+    assert_int_equal(world_count(&w, REGISTER, NULL), 1);
+    assert_int_equal(w.events[ML_CONTROL_EV_IDENTITY], 0);
+    assert_non_null(strstr(last(MAP)->body, key_text(&id.node_key)));
 }
 
 static void C28_expired_key_is_rotated_with_old_node_key_once_per_attempt(void **state)
@@ -877,6 +938,7 @@ int main(void)
         cmocka_unit_test(C25_unauthorized_machine_polls_and_runs_when_the_self_node_says_so),
         cmocka_unit_test(C26_C27_interactive_login_follows_the_url_and_commits_last),
         cmocka_unit_test(a_login_that_waits_for_a_person_survives_a_restart),
+        cmocka_unit_test(C26_a_renewal_that_waits_for_a_person_survives_a_restart),
         cmocka_unit_test(C28_expired_key_is_rotated_with_old_node_key_once_per_attempt),
         cmocka_unit_test(C28_logout_sends_a_past_expiry_and_erases_the_key_even_without_an_answer),
         cmocka_unit_test(C30_C33_C35_map_requests_carry_everything),

@@ -30,7 +30,11 @@ static void every_record_comes_back_as_it_was_written(void **state)
     assert_true(n > 100 && n <= ML_STORE_MAX);
     assert_true(ml_store_read_identity(buf, n, &got));
     assert_memory_equal(&id, &got, sizeof id);
-    id.has_node = false; /* a login waits for a person */
+    memset(id.candidate.b, 4, 32); /* a renewal waits for a person */
+    n = ml_store_write_identity(buf, sizeof buf, &id);
+    assert_true(ml_store_read_identity(buf, n, &got));
+    assert_memory_equal(&id, &got, sizeof id);
+    id.has_node = false; /* a login does */
     id.candidate = id.node;
     memset(&id.node, 0, sizeof id.node);
     n = ml_store_write_identity(buf, sizeof buf, &id);
