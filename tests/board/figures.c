@@ -33,6 +33,7 @@ static void release(void *p)
 #include "crypto/blake2s.h"
 #include "crypto/crypto_backend.h"
 #include "noise/noise_frame.h"
+#include "tenants.h"
 
 /* ---- Instructions ---- */
 
@@ -54,35 +55,6 @@ static void report(const char *what, const char *name, uint64_t n)
 
 /* ---- Memory ---- */
 
-static const char *const tenants[CORE_TENANT_COUNT] = {
-    [CORE_TENANT_ENGINE] = "engine and its modules",
-    [CORE_TENANT_WG_PEERS] = "WireGuard sessions",
-    [CORE_TENANT_WG_FLIGHTS] = "initiations waiting for an answer",
-    [CORE_TENANT_WG_SPARES] = "next and previous keypairs",
-    [CORE_TENANT_WG_STAGES] = "packets waiting for a session",
-    [CORE_TENANT_PATH_PEERS] = "paths of sessions",
-    [CORE_TENANT_NETCHECK] = "latency measurements",
-    [CORE_TENANT_DERP_SLOTS] = "relay connections",
-    [CORE_TENANT_DERP_STREAMS] = "relay streams",
-    [CORE_TENANT_DERP_ROUTES] = "relay routes",
-    [CORE_TENANT_HANDSHAKES] = "handshake messages",
-    [CORE_TENANT_SLOTS] = "session book-keeping",
-    [CORE_TENANT_SLOT_OF_PEER] = "peer to session index",
-    [CORE_TENANT_SCORES] = "region scores",
-    [CORE_TENANT_DERP_TX] = "relay send buffers",
-    [CORE_TENANT_OUTQ] = "packet queue",
-    [CORE_TENANT_CONTROL_TX] = "control send buffer",
-    [CORE_TENANT_MAP] = "peers of the netmap",
-    [CORE_TENANT_REGIONS] = "relay regions",
-    [CORE_TENANT_FILTER] = "packet filter and flows",
-};
-
-static size_t arena(uint16_t peers, uint16_t sessions)
-{
-    const ml_config cfg = {.max_peers = peers, .max_sessions = sessions};
-    return ml_mem_needed(&cfg);
-}
-
 static void memory(void)
 {
     const ml_config cfg = {.max_peers = ML_BOARD_MAX_PEERS,
@@ -97,8 +69,8 @@ static void memory(void)
         report("tenant", tenants[t], len_of[t]);
     }
     report("memory", "netmap", sizeof(struct ml_map_parse));
-    report("memory", "peer at rest", (arena(10000, 16) - arena(1000, 16)) / 9000);
-    report("memory", "peer with a session", (arena(1000, 256) - arena(1000, 16)) / 240);
+    report("memory", "peer at rest", peer_at_rest());
+    report("memory", "peer with a session", peer_with_session());
 }
 
 /* ---- Primitives ---- */
