@@ -30,7 +30,7 @@ struct ml_tls_conn {
     const uint8_t *pin;
     bool is_advisory, no_verify;
     mbedtls_x509_crt *roots; /* during the check of a chain: those it names, behind an empty one */
-    bool is_shrink_due;      /* a record needed a larger buffer than usual */
+    bool is_settle_due;      /* the buffer has another size than usual: a record needed more, or the library made it less */
     size_t pending_write;
     ml_close_reason reason;
     char detail[80];
@@ -257,7 +257,7 @@ static bool grow(struct ml_tls_conn *c)
     }
     need = (need + 511) / 512 * 512;
     bool ok = resize(ssl, need < MBEDTLS_SSL_IN_BUFFER_LEN ? need : MBEDTLS_SSL_IN_BUFFER_LEN);
-    c->is_shrink_due |= ok; /* the next time that nothing is waiting in it */
+    c->is_settle_due |= ok; /* the next time that nothing is waiting in it */
     if (!ok) {
         c->reason = ML_CLOSE_NO_MEMORY;
         snprintf(c->detail, sizeof c->detail, "no memory for a TLS record of %u bytes", (unsigned)need);
@@ -265,11 +265,15 @@ static bool grow(struct ml_tls_conn *c)
     return ok;
 }
 
-static void shrink(struct ml_tls_conn *c)
+/**
+ * The usual size again. After a handshake the library cuts the buffer down to what it sends at most, if nothing has arrived by
+ * then: a relay's next full record would need memory that may be gone, and a connection took what chance left it.
+ */
+static void settle(struct ml_tls_conn *c)
 {
     mbedtls_ssl_context *ssl = &c->ssl;
-    if (ssl->in_buf_len > IN_USUAL && ssl->in_left == 0 && ssl->in_offt == NULL) {
-        c->is_shrink_due = !resize(ssl, IN_USUAL); /* without memory it stays large until the next try */
+    if (ssl->in_left == 0 && ssl->in_offt == NULL) {
+        c->is_settle_due = ssl->in_buf_len != IN_USUAL && !resize(ssl, IN_USUAL); /* without memory at the next try */
     }
 }
 
@@ -394,8 +398,8 @@ enum ml_tls_result ml_tls_handshake(struct ml_tls_conn *c)
         if (c->ssl.state != MBEDTLS_SSL_HANDSHAKE_OVER) {
             return ML_TLS_STEP;
         }
-        c->is_shrink_due = true;
-        shrink(c);
+        c->is_settle_due = true;
+        settle(c);
         return ML_TLS_OK;
     }
     enum ml_tls_result r = translate(c, ret, ML_CLOSE_TLS_OTHER);
@@ -412,8 +416,8 @@ enum ml_tls_result ml_tls_read(struct ml_tls_conn *c, uint8_t *buf, size_t cap, 
     do {
         ret = mbedtls_ssl_read(&c->ssl, buf, cap);
     } while (ret == MBEDTLS_ERR_SSL_BAD_INPUT_DATA && grow(c));
-    if (c->is_shrink_due && ret == MBEDTLS_ERR_SSL_WANT_READ) {
-        shrink(c);
+    if (c->is_settle_due && ret == MBEDTLS_ERR_SSL_WANT_READ) {
+        settle(c);
     }
     *len = ret > 0 ? (size_t)ret : 0;
     return ret > 0 ? ML_TLS_OK : translate(c, ret, ML_CLOSE_RESET);
