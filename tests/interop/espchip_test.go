@@ -93,3 +93,13 @@ func TestESPChipLosesPowerTheNetworkRelaysAndControlInTurn(t *testing.T) {
 	}
 	t.Logf("its output:\n%s", chip.Proc.Output())
 }
+
+// A long run on the chip, as TestESPSoak.
+func TestESPChipSoak(t *testing.T) {
+	lab := harness.New(t, harness.Options{DERPCertPin: true})
+	official, chip, ip := joinChip(t, lab)
+	soakPingPong(t, official, chip.Proc, ip)
+	if boots := chip.Proc.LinesMatching(0, "Calling app_main"); len(boots) > 1 {
+		t.Errorf("it started anew: %v", boots)
+	}
+}

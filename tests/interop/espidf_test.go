@@ -708,12 +708,17 @@ func TestESPWithoutMemory(t *testing.T) {
 // A long run of the example: pinged and sent datagrams to by an official node. ESP_SOAK_MINUTES says how long, and
 // tests/esp/heap_count, built into it, what its heap did.
 func TestESPSoak(t *testing.T) {
+	lab := harness.New(t, harness.Options{DERPCertPin: true})
+	official, e, ip := joinPingPong(t, lab)
+	soakPingPong(t, official, e.Proc, ip)
+}
+
+func soakPingPong(t *testing.T, official *harness.Node, device *harness.Proc, ip string) {
+	t.Helper()
 	minutes, err := strconv.Atoi(os.Getenv("ESP_SOAK_MINUTES"))
 	if err != nil {
 		t.Fatalf("ESP_SOAK_MINUTES: %v", err)
 	}
-	lab := harness.New(t, harness.Options{DERPCertPin: true})
-	official, e, ip := joinPingPong(t, lab)
 	heap := regexp.MustCompile(`heap (\d+) bytes free, (\d+) at least so far, (\d+) wake-ups`)
 	var free []int
 	pings, lost, sent, back := 0, 0, 0, 0
@@ -726,14 +731,14 @@ func TestESPSoak(t *testing.T) {
 			pings++
 			sent, back = sent+10, back+echoes(t, official, ip+":5055", ":5055", 10, 1000)
 		}
-		lines := e.Proc.LinesMatching(0, heap.String())
+		lines := device.LinesMatching(0, heap.String())
 		m := heap.FindStringSubmatch(lines[len(lines)-1])
 		now, _ := strconv.Atoi(m[1])
 		low, _ := strconv.Atoi(m[2])
 		free = append(free, now)
 		t.Logf("minute %d: heap free %d, at least %d, wake-ups %s; %d of %d pings lost, %d of %d datagrams back", minute, now, low, m[3], lost, pings, back, sent)
-		if e.Proc.Exited() {
-			t.Fatalf("it ended:\n%s", e.Proc.Output())
+		if device.Exited() {
+			t.Fatalf("it ended:\n%s", device.Output())
 		}
 	}
 	// At rest between two packets as much is free at the end as at the beginning.
