@@ -252,15 +252,15 @@ static void enter_rules(struct ml_map_parse *p, const char *name)
     emit_rules(p, ML_DELTA_RULES_BEGIN, p->set_name);
 }
 
-static void begin_record(struct ml_map_parse *p)
+static void begin_record(struct ml_map_parse *p, size_t size)
 {
-    memset(&p->u, 0, sizeof p->u);
+    memset(&p->u, 0, size);
     p->is_bad = false;
 }
 
 static void enter_node(struct ml_map_parse *p, enum ml_map_field owner)
 {
-    begin_record(p);
+    begin_record(p, sizeof p->u.node);
     p->has_allowed = false;
     p->legacy_derp = 0;
     if (owner == F_PEERS && !p->is_full_list) {
@@ -298,16 +298,18 @@ static void enter(struct ml_map_parse *p, enum ml_map_ctx ctx, enum ml_map_field
         p->service_port = 0;
         break;
     case C_PATCH:
+        begin_record(p, sizeof p->u.patch);
+        break;
     case C_USER:
     case C_MESSAGE:
     case C_PING:
-        begin_record(p);
+        begin_record(p, sizeof p->u);
         break;
     case C_REGIONS:
         emit_text(p, ML_DELTA_DERP_BEGIN, NULL);
         break;
     case C_REGION:
-        begin_record(p);
+        begin_record(p, sizeof p->u.region);
         p->u.region.region.id = p->map_id <= UINT16_MAX ? (uint16_t)p->map_id : 0;
         break;
     case C_DERP_NODE:
