@@ -22,7 +22,7 @@ sys.setrecursionlimit(10000)
 # Who calls through a pointer, and what it can be there: regular expressions over function names.
 INDIRECT: list[tuple[str, str]] = [
     # The engine: the sink of its parser, what a rule's text is added to, changes of an index, random bytes
-    (r"hand_out.*|ml_map_parse_.*|ml_map_rule_emit|leave", r"on_delta"),
+    (r"hand_out.*|emit.*|ml_map_parse_.*|ml_map_rule_emit|leave", r"on_delta"),
     (r"on_delta|read_tables|core_cache_.*", r"core_apply"),
     (r"add_addresses", r"add_.*"),
     (r"index_all", r"index_put|index_add|index_remove|index_.*"),
