@@ -5,8 +5,10 @@
 package interop
 
 import (
+	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -91,13 +93,21 @@ func TestNodesHomedInDifferentRegions(t *testing.T) {
 		if ours.Official {
 			return // Its tests are its own.
 		}
-		// A node that was just started has to dial the peer's region itself.
+		// A node that was just started has to dial the peer's region itself, unless the peer speaks first, to our home.
+		ip := official.IP4(t)
+		official.Proc.Signal(syscall.SIGSTOP)
+		defer official.Proc.Signal(syscall.SIGCONT)
 		ours.Restart()
 		ours.WaitHome(t, "tst1", 10*time.Second)
-		ours.WaitKernelPing(t, official.IP4(t), 10*time.Second)
-		if connections(t, ours.Host, lab.Derpers[1]) == 0 {
-			t.Fatal("no connection to the peer's region to watch")
-		}
+		harness.Eventually(t, 10*time.Second, "the peer's region is dialled", func() error {
+			out, _ := ours.Host.Run(3*time.Second, "ping", "-q", "-c", "1", "-W", "0.3", ip) // Nobody answers.
+			if connections(t, ours.Host, lab.Derpers[1]) == 0 {
+				return errors.New("no connection; " + out)
+			}
+			return nil
+		})
+		official.Proc.Signal(syscall.SIGCONT)
+		ours.WaitKernelPing(t, ip, 10*time.Second)
 		// The session's keepalives and the heartbeat end 45 s after the last data; each of them is a write.
 		began := time.Now()
 		took := harness.Eventually(t, 150*time.Second, "it is closed", func() error {
