@@ -265,12 +265,19 @@ void ml_derp_pool_dial(struct ml_derp_pool *p, ml_time now, uint16_t region)
     }
 }
 
+/* Who sends waits for answers, and they come over the home. */
+static void want_answers(struct ml_derp_pool *p, ml_time now)
+{
+    ml_derp_pool_dial(p, now, p->home);
+}
+
 ml_drop ml_derp_pool_send_on(struct ml_derp_pool *p, ml_time now, uint16_t region, const ml_node_key *dst,
                              const uint8_t *packet, size_t len)
 {
     if (region == 0) {
         return ML_DROP_ROUTE_NO_PATH;
     }
+    want_answers(p, now);
     unsigned slot = want_region(p, now, region);
     return slot == NO_SLOT ? ML_DROP_NO_MEMORY : send_over(p, now, slot, dst, packet, len);
 }
@@ -306,6 +313,7 @@ ml_drop ml_derp_pool_send(struct ml_derp_pool *p, ml_time now, const ml_node_key
 {
     unsigned slot = ready_slot(p, dst, home_region);
     if (slot != NO_SLOT) {
+        want_answers(p, now);
         return send_over(p, now, slot, dst, packet, len);
     }
     return ml_derp_pool_send_on(p, now, home_region, dst, packet, len);

@@ -12,9 +12,10 @@
  *   ours for longest goes, if that is at least ML_DERP_EVICT_IDLE; otherwise the packet is dropped (ML_DROP_NO_MEMORY).
  * - A region that failed n times in a row is left alone for ml_backoff(n, 5 s); a login resets it. A server that announced a
  *   restart is tried again when it said.
- * - A packet for a region that is left alone brings its next dial forward, to 50 to 150 ms after the failure, for as long as
- *   no more than ML_DERP_EAGER_DIALS failed in a row (about 2 s): a relay that restarts is found soon by who needs it, and
- *   one that stays away sees no more of a fleet than the back-off allows. (The official client dials for every packet.)
+ * - A packet for a region that is left alone brings its next dial forward, and that of the home, over which answers come: to
+ *   50 to 150 ms after the failure, for as long as no more than ML_DERP_EAGER_DIALS failed in a row (about 2 s). A relay that
+ *   restarts is found soon by who needs it, and one that stays away sees no more of a fleet than the back-off allows. (The
+ *   official client dials for every packet.)
  * - A learned route goes when the server says the peer is gone, when its connection ends, or when the table is full and it is
  *   the oldest.
  *

@@ -294,6 +294,28 @@ static void a_packet_brings_the_next_dial_of_a_lost_relay_forward_but_not_for_ev
     assert_true(longest - shortest > ML_DERP_EAGER_WAIT * 3 / 5);
 }
 
+/* A packet that leaves over another region waits for its answer over the home. */
+static void a_packet_over_another_region_brings_the_next_dial_of_the_lost_home_forward(void **state)
+{
+    (void)state;
+    unsigned slot, other;
+    ml_time now = 0;
+    init(SLOTS);
+    open_home(0, 7);
+    ml_derp_pool_send(&p, now, &alice, 9, packet, sizeof packet);
+    assert_int_equal(wants(now, &other), 9);
+    log_in(now, other);
+    ml_derp_pool_closed(&p, now, 0);
+    for (unsigned n = 2; n < 9; n++) {
+        now = ml_derp_pool_deadline(&p);
+        assert_int_equal(wants(now, &slot), 7);
+        ml_derp_pool_closed(&p, now, slot);
+    }
+    assert_true(ml_derp_pool_deadline(&p) - now >= ML_MSEC(320)); /* 640 ms and jitter */
+    assert_int_equal(ml_derp_pool_send(&p, now, &alice, 9, packet, sizeof packet), ML_DROP_NONE);
+    assert_true(ml_derp_pool_deadline(&p) - now < ML_DERP_EAGER_WAIT * 3 / 2);
+}
+
 static void an_announced_restart_is_not_cut_short_by_a_packet(void **state)
 {
     (void)state;
@@ -464,6 +486,7 @@ int main(void)
         cmocka_unit_test(D55_other_connections_close_60_to_75_s_after_the_last_write),
         cmocka_unit_test(D52_backoff_grows_with_failures_and_a_login_resets_it),
         cmocka_unit_test(a_packet_brings_the_next_dial_of_a_lost_relay_forward_but_not_for_ever),
+        cmocka_unit_test(a_packet_over_another_region_brings_the_next_dial_of_the_lost_home_forward),
         cmocka_unit_test(an_announced_restart_is_not_cut_short_by_a_packet),
         cmocka_unit_test(failures_of_a_region_are_remembered_without_a_slot),
         cmocka_unit_test(an_announced_restart_is_waited_for),
