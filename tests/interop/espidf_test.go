@@ -18,7 +18,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -115,7 +114,7 @@ func expectAnswer(t *testing.T, official *harness.Node, ip, what string, within 
 func logIn(t *testing.T, lab *harness.Lab, proc *harness.Proc, within time.Duration) {
 	t.Helper()
 	url := strings.TrimSpace(proc.WaitLog(t, 0, "visit http", within)) // A terminal's line ends with \r\n.
-	lab.Headscale.CLI(t, "auth", "register", "--auth-id", path.Base(url), "--user", "lab")
+	visit(t, lab, url)
 }
 
 // joinPingPong starts examples/ping_pong beside an official node and waits until each knows the other.
@@ -182,7 +181,7 @@ func TestESPSensorNodeExample(t *testing.T) {
 	// It stays awake until somebody has logged it in.
 	url := e.Proc.WaitLog(t, 0, "visit http", 60*time.Second)
 	time.Sleep(5 * time.Second)
-	lab.Headscale.CLI(t, "auth", "register", "--auth-id", path.Base(url), "--user", "lab")
+	visit(t, lab, url)
 	e.Proc.WaitLog(t, 0, `^published: reading 1: \d+`, 40*time.Second)
 	if code := e.Proc.WaitExit(t, 10*time.Second); code != 0 {
 		t.Fatalf("exit %d:\n%s", code, e.Proc.Output())

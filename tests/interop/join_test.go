@@ -43,6 +43,24 @@ func waitLoginURL(t *testing.T, n *harness.Node) string {
 	return url
 }
 
+// visit is a person who opens the page and logs in.
+func visit(t *testing.T, lab *harness.Lab, url string) {
+	t.Helper()
+	lab.Headscale.CLI(t, "auth", "register", "--auth-id", path.Base(url), "--user", "lab")
+}
+
+// joinByVisit starts a node without a key at a test server of its own and visits the page that it names.
+func joinByVisit(t *testing.T, lab *harness.Lab, name string) (*testcontrol.Server, *harness.Node) {
+	t.Helper()
+	s, url := lab.TestControl(t, func(s *testcontrol.Server) { s.RequireAuth = true })
+	n := lab.Host(name).Microlink(t, harness.NodeOptions{URL: url, Userspace: true})
+	if !s.CompleteAuth(waitLoginURL(t, n)) {
+		t.Fatal("the test server does not know the URL")
+	}
+	n.WaitRunning(t, 20*time.Second)
+	return s, n
+}
+
 func TestC22_JoinWithAKeyAndInteractively(t *testing.T) {
 	t.Parallel()
 	lab := harness.New(t, harness.Options{})
@@ -64,7 +82,7 @@ func TestC22_JoinWithAKeyAndInteractively(t *testing.T) {
 		n := lab.Host("hs-visit").Microlink(t, harness.NodeOptions{Userspace: true})
 		url := waitLoginURL(t, n)
 		t.Logf("URL: %s", url)
-		lab.Headscale.CLI(t, "auth", "register", "--auth-id", path.Base(url), "--user", "lab")
+		visit(t, lab, url)
 		n.WaitRunning(t, 20*time.Second)
 	})
 	t.Run("headscale, interactive, started anew before the visit", func(t *testing.T) {
@@ -74,7 +92,7 @@ func TestC22_JoinWithAKeyAndInteractively(t *testing.T) {
 		n := lab.Host("hs-anew").Microlink(t, harness.NodeOptions{Userspace: true})
 		url := waitLoginURL(t, n)
 		n.Proc.Kill()
-		lab.Headscale.CLI(t, "auth", "register", "--auth-id", path.Base(url), "--user", "lab")
+		visit(t, lab, url)
 		n.Start()
 		n.WaitRunning(t, 20*time.Second)
 	})
@@ -84,12 +102,7 @@ func TestC22_JoinWithAKeyAndInteractively(t *testing.T) {
 		n.WaitRunning(t, 20*time.Second)
 	})
 	t.Run("test server, interactive", func(t *testing.T) {
-		s, url := lab.TestControl(t, func(s *testcontrol.Server) { s.RequireAuth = true })
-		n := lab.Host("tc-visit").Microlink(t, harness.NodeOptions{URL: url, Userspace: true})
-		if !s.CompleteAuth(waitLoginURL(t, n)) {
-			t.Fatal("the test server does not know the URL")
-		}
-		n.WaitRunning(t, 20*time.Second)
+		joinByVisit(t, lab, "tc-visit")
 	})
 }
 
@@ -293,7 +306,7 @@ func TestAnExpiredNodeKey(t *testing.T) {
 		expire(t, "visited")
 		url := waitLoginURL(t, n)
 		n.Proc.Kill()
-		lab.Headscale.CLI(t, "auth", "register", "--auth-id", path.Base(url), "--user", "lab")
+		visit(t, lab, url)
 		n.Start()
 		after := n.WaitRunning(t, 20*time.Second)
 		if now := lab.Headscale.Node(t, "visited"); now.NodeKey == was.NodeKey || now.ID != was.ID {
@@ -304,12 +317,7 @@ func TestAnExpiredNodeKey(t *testing.T) {
 		}
 	})
 	t.Run("C26 at the test server, too", func(t *testing.T) {
-		s, url := lab.TestControl(t, func(s *testcontrol.Server) { s.RequireAuth = true })
-		n := lab.Host("tc-visited").Microlink(t, harness.NodeOptions{URL: url, Userspace: true})
-		if !s.CompleteAuth(waitLoginURL(t, n)) {
-			t.Fatal("the test server does not know the URL")
-		}
-		n.WaitRunning(t, 20*time.Second)
+		s, n := joinByVisit(t, lab, "tc-visited")
 		was := nodeKey(t, s, "tc-visited")
 		node := s.Node(was)
 		node.KeyExpiry = time.Now().Add(-time.Minute)
