@@ -29,8 +29,9 @@ sodium() { # source, build, prefix
 }
 
 libraries() { # into $prefix
-    local prefix=$1 src=() build=$cache/build-powerpc common
-    mapfile -t src < <(sh cmake/fetch_package.sh "$cache/src" libsodium cmocka nghttp2 mbedtls)
+    local prefix=$1 sources src=() build=$cache/build-powerpc common
+    sources=$(sh cmake/fetch_package.sh "$cache/src" libsodium cmocka nghttp2 mbedtls) # a process substitution that fails is not heard of
+    mapfile -t src <<<"$sources"
     rm -rf "$prefix" "$build"
     sodium "${src[0]}/src/libsodium" "$build/libsodium" "$prefix"
     common=(-G Ninja "-DCMAKE_TOOLCHAIN_FILE=$ROOT/cmake/powerpc-linux.cmake" "-DCMAKE_INSTALL_PREFIX=$prefix"
