@@ -22,7 +22,7 @@
 
 /** How long leaving may take: closes and releases are best effort. */
 #define LEAVE_WITHIN ML_MSEC(500)
-/** Packets taken from the TUN device per wake-up. */
+/** Packets taken from the TUN device per wake-up; one read may give some fifty. */
 #define TUN_BURST 64
 /** Room for packets that one burst of the host makes, and for a bulk transfer's stream bytes. */
 #define OUT_QUEUE_BYTES (256u * 1024u)
@@ -78,13 +78,11 @@ static void on_tun(void *ctx, short revents)
 {
     (void)revents;
     struct ml_daemon *d = ctx;
-    uint8_t packet[ML_OVERLAY_MTU];
-    for (int i = 0; i < TUN_BURST; i++) {
-        size_t n = ml_tun_read(&d->tun, packet, sizeof packet);
+    for (size_t n = 0, total = 0; total < TUN_BURST; total += n) {
+        n = ml_tun_read(&d->tun, from_host, d);
         if (n == 0) {
             return;
         }
-        from_host(d, packet, n);
     }
 }
 
@@ -274,6 +272,7 @@ static void leave(struct ml_daemon *d)
     ml_port_flush(d->port);
     while (ml_get_state(d->engine) != ML_STATE_STOPPED && ml_sys_now() < until) {
         (void)ml_port_step(d->port, until);
+        ml_tun_flush(&d->tun);
     }
 }
 
@@ -298,6 +297,7 @@ static int run_loop(struct ml_daemon *d)
             ml_port_rebind(d->port);
         }
         ml_port_flush(d->port);
+        ml_tun_flush(&d->tun);
     }
     return 0;
 }

@@ -11,11 +11,22 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
+
+/** All but the two buffers, whose pages cost nothing until they are touched. */
+static void reset(struct ml_tun *t)
+{
+    memset(t, 0, offsetof(struct ml_tun, run));
+    t->fd = -1;
+    t->run.len = t->run.count = 0;
+    t->run.is_closed = false;
+}
 
 #ifdef __linux__
 #include <linux/if_tun.h>
 #include <linux/rtnetlink.h>
+#include <linux/virtio_net.h>
 #include <net/if.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -119,10 +130,18 @@ static int set_link_up(unsigned ifindex)
     return transact(&r);
 }
 
+/* The kernel's header is ours (tun_offload.h). */
+_Static_assert(sizeof(struct virtio_net_hdr) == sizeof(struct ml_tun_head) &&
+                   offsetof(struct virtio_net_hdr, gso_size) == offsetof(struct ml_tun_head, gso_size) &&
+                   offsetof(struct virtio_net_hdr, csum_offset) == offsetof(struct ml_tun_head, csum_offset) &&
+                   VIRTIO_NET_HDR_F_NEEDS_CSUM == ML_TUN_NEEDS_CSUM && VIRTIO_NET_HDR_GSO_TCPV4 == ML_TUN_GSO_TCPV4 &&
+                   VIRTIO_NET_HDR_GSO_TCPV6 == ML_TUN_GSO_TCPV6 && VIRTIO_NET_HDR_GSO_ECN == ML_TUN_GSO_ECN,
+               "virtio header");
+
 ml_err ml_tun_open(struct ml_tun *t, const char *name, char *why, size_t why_cap)
 {
     struct ifreq ifr = {0};
-    *t = (struct ml_tun){.fd = -1};
+    reset(t);
     if (strlen(name) >= sizeof t->name || name[0] == 0) {
         snprintf(why, why_cap, "interface name %s is empty or longer than 15 characters", name);
         return ML_ERR_ARG;
@@ -133,13 +152,15 @@ ml_err ml_tun_open(struct ml_tun *t, const char *name, char *why, size_t why_cap
         return ML_ERR_STATE;
     }
     snprintf(ifr.ifr_name, sizeof ifr.ifr_name, "%s", name);
-    ifr.ifr_flags = IFF_TUN | IFF_NO_PI;
+    ifr.ifr_flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR;
     if (ioctl(fd, TUNSETIFF, &ifr) != 0) {
         snprintf(why, why_cap, "interface %s: %s%s", name, strerror(errno),
                  errno == EBUSY ? " (another program has it)" : " (CAP_NET_ADMIN is needed, or --tun userspace-networking)");
         close(fd);
         return ML_ERR_STATE;
     }
+    /* A kernel that refuses hands over single packets with finished checksums. */
+    (void)ioctl(fd, TUNSETOFFLOAD, (unsigned long)(TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6));
     int err = set_link_up(if_nametoindex(ifr.ifr_name));
     if (err != 0) {
         snprintf(why, why_cap, "interface %s cannot be set up: %s", name, strerror(-err));
@@ -194,7 +215,7 @@ ml_err ml_tun_set_addrs(struct ml_tun *t, const ml_ip *ip4, const ml_ip *ip6, ch
 ml_err ml_tun_open(struct ml_tun *t, const char *name, char *why, size_t why_cap)
 {
     (void)name;
-    *t = (struct ml_tun){.fd = -1};
+    reset(t);
     snprintf(why, why_cap, "TUN devices are built for Linux only; use --tun userspace-networking");
     return ML_ERR_UNSUPPORTED;
 }
@@ -214,14 +235,48 @@ void ml_tun_close(struct ml_tun *t)
     }
 }
 
-size_t ml_tun_read(struct ml_tun *t, uint8_t *buf, size_t cap)
+size_t ml_tun_read(struct ml_tun *t, ml_tun_packet_fn fn, void *ctx)
 {
-    ssize_t n = read(t->fd, buf, cap);
-    return n > 0 ? (size_t)n : 0;
+    ssize_t n = read(t->fd, &t->in, sizeof t->in);
+    if (n <= (ssize_t)sizeof t->in.head) {
+        return 0;
+    }
+    return ml_tun_split(&t->in.head, t->in.packet, (size_t)n - sizeof t->in.head, ML_OVERLAY_MTU, fn, ctx);
+}
+
+static bool write_packet(struct ml_tun *t, const struct ml_tun_head *head, const uint8_t *packet, size_t len)
+{
+    struct iovec iov[2] = {{(void *)head, sizeof *head}, {(void *)packet, len}};
+    return writev(t->fd, iov, 2) >= 0;
+}
+
+static void write_single(void *ctx, const uint8_t *packet, size_t len)
+{
+    static const struct ml_tun_head none;
+    (void)write_packet(ctx, &none, packet, len);
+}
+
+void ml_tun_flush(struct ml_tun *t)
+{
+    struct ml_tun_run *run = &t->run;
+    if (run->len == 0) {
+        return;
+    }
+    ml_tun_run_finish(run);
+    if (!write_packet(t, &run->head, run->packet, run->len) && errno == EINVAL && run->count > 1) {
+        t->no_runs = true;
+        (void)ml_tun_split(&run->head, run->packet, run->len, sizeof run->packet, write_single, t);
+    }
+    run->len = 0;
 }
 
 void ml_tun_write(struct ml_tun *t, const uint8_t *packet, size_t len)
 {
-    ssize_t n = write(t->fd, packet, len);
-    (void)n;
+    if (!t->no_runs && ml_tun_run_add(&t->run, packet, len)) {
+        return;
+    }
+    ml_tun_flush(t);
+    if (t->no_runs || !ml_tun_run_add(&t->run, packet, len)) {
+        write_single(t, packet, len);
+    }
 }

@@ -1,5 +1,5 @@
 /*
- * UDP sockets of the underlay (see udp.h). recvmmsg() and sendmmsg() where the system has them.
+ * UDP sockets of the underlay (see udp.h). recvmmsg(), sendmmsg() and runs of datagrams where the system has them.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -14,7 +14,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/** Room for bursts: at 1280 bytes a packet about 800 of them. Clipped by the system's own limit. */
+#ifdef __linux__
+#include <netinet/udp.h>
+#endif
+
+/** Room for bursts: at 1280 bytes a packet about 800 of them. */
 #define SOCKET_BUFFER (1 << 20)
 
 socklen_t ml_sys_sockaddr(const ml_addr *a, bool v6_socket, struct sockaddr_storage *out)
@@ -54,6 +58,34 @@ ml_addr ml_sys_addr(const struct sockaddr *sa)
     return a;
 }
 
+static void set_buffers(int fd)
+{
+    int size = SOCKET_BUFFER;
+#ifdef __linux__
+    /* Root may go beyond the system's limit, which a burst of a bulk transfer exceeds. */
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size) == 0 &&
+        setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size) == 0) {
+        return;
+    }
+#endif
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+}
+
+/** @return whether the kernel takes runs. */
+static bool enable_runs(int fd)
+{
+#ifdef __linux__
+    int one = 1;
+    int none = 0;
+    setsockopt(fd, IPPROTO_UDP, UDP_GRO, &one, sizeof one);
+    return setsockopt(fd, IPPROTO_UDP, UDP_SEGMENT, &none, sizeof none) == 0;
+#else
+    (void)fd;
+    return false;
+#endif
+}
+
 static int open_socket(int family, uint16_t port, uint16_t *bound)
 {
     int fd = socket(family, SOCK_DGRAM, IPPROTO_UDP);
@@ -75,9 +107,7 @@ static int open_socket(int family, uint16_t port, uint16_t *bound)
         s->sin_port = htons(port);
         len = sizeof *s;
     }
-    int size = SOCKET_BUFFER;
-    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
-    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+    set_buffers(fd);
     if (ml_sys_prepare_fd(fd) != 0 || bind(fd, (struct sockaddr *)&ss, len) != 0 ||
         getsockname(fd, (struct sockaddr *)&ss, &len) != 0) {
         int e = errno;
@@ -89,49 +119,74 @@ static int open_socket(int family, uint16_t port, uint16_t *bound)
     return fd;
 }
 
-static void deliver(struct ml_udp *u, size_t count)
+/** One message: a datagram, or datagrams of @p segment bytes each but the last. */
+static void deliver(struct ml_udp *u, const struct sockaddr_storage *from, uint8_t *data, size_t len, size_t segment)
 {
-    for (size_t i = 0; i < count; i++) {
-        if (u->in->len[i] > 0) {
-            u->recv(u->ctx, &u->in->addr[i], u->in->data[i], u->in->len[i]);
+    ml_addr addr = ml_sys_addr((const struct sockaddr *)from);
+    for (size_t at = 0; at < len; at += segment) {
+        size_t n = len - at < segment ? len - at : segment;
+        if (n <= ML_UDP_ROOM) {
+            u->recv(u->ctx, &addr, data + at, n);
         }
     }
 }
 
 #ifdef __linux__
+/** Control data: the length of a run's datagrams. */
+union run_control {
+    struct cmsghdr align;
+    uint8_t room[CMSG_SPACE(sizeof(int))];
+};
+
+static size_t segment_of(struct msghdr *m, size_t len)
+{
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c != NULL; c = CMSG_NXTHDR(m, c)) {
+        if (c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_GRO) {
+            int segment;
+            memcpy(&segment, CMSG_DATA(c), sizeof segment);
+            return segment > 0 ? (size_t)segment : len;
+        }
+    }
+    return len;
+}
+
 static size_t read_batch(struct ml_udp *u, int fd)
 {
-    struct mmsghdr msgs[ML_UDP_BATCH];
-    struct iovec iov[ML_UDP_BATCH];
-    struct sockaddr_storage from[ML_UDP_BATCH];
+    struct mmsghdr msgs[ML_UDP_READS];
+    struct iovec iov[ML_UDP_READS];
+    struct sockaddr_storage from[ML_UDP_READS];
+    union run_control control[ML_UDP_READS];
     memset(msgs, 0, sizeof msgs);
-    for (size_t i = 0; i < ML_UDP_BATCH; i++) {
-        iov[i] = (struct iovec){u->in->data[i], ML_UDP_ROOM};
+    for (size_t i = 0; i < ML_UDP_READS; i++) {
+        iov[i] = (struct iovec){u->in[i], ML_UDP_RUN_ROOM};
         msgs[i].msg_hdr.msg_iov = &iov[i];
         msgs[i].msg_hdr.msg_iovlen = 1;
         msgs[i].msg_hdr.msg_name = &from[i];
         msgs[i].msg_hdr.msg_namelen = sizeof from[i];
+        msgs[i].msg_hdr.msg_control = &control[i];
+        msgs[i].msg_hdr.msg_controllen = sizeof control[i];
     }
-    int n = recvmmsg(fd, msgs, ML_UDP_BATCH, MSG_DONTWAIT, NULL);
+    int n = recvmmsg(fd, msgs, ML_UDP_READS, MSG_DONTWAIT, NULL);
     for (int i = 0; i < n; i++) {
-        bool cut = msgs[i].msg_hdr.msg_flags & MSG_TRUNC;
-        u->in->len[i] = cut ? 0 : (uint16_t)msgs[i].msg_len;
-        u->in->addr[i] = ml_sys_addr((struct sockaddr *)&from[i]);
+        size_t len = msgs[i].msg_len;
+        deliver(u, &from[i], u->in[i], len, segment_of(&msgs[i].msg_hdr, len));
     }
     return n > 0 ? (size_t)n : 0;
 }
 #else
 static size_t read_batch(struct ml_udp *u, int fd)
 {
-    struct sockaddr_storage from;
-    socklen_t len = sizeof from;
-    ssize_t n = recvfrom(fd, u->in->data[0], ML_UDP_ROOM, 0, (struct sockaddr *)&from, &len);
-    if (n <= 0 || n == ML_UDP_ROOM) {
-        return 0;
+    size_t n = 0;
+    for (; n < ML_UDP_READS; n++) {
+        struct sockaddr_storage from;
+        socklen_t from_len = sizeof from;
+        ssize_t len = recvfrom(fd, u->in[0], ML_UDP_RUN_ROOM, 0, (struct sockaddr *)&from, &from_len);
+        if (len < 0) {
+            break;
+        }
+        deliver(u, &from, u->in[0], (size_t)len, (size_t)len);
     }
-    u->in->len[0] = (uint16_t)n;
-    u->in->addr[0] = ml_sys_addr((struct sockaddr *)&from);
-    return 1;
+    return n;
 }
 #endif
 
@@ -139,9 +194,7 @@ static size_t read_batch(struct ml_udp *u, int fd)
 static void readable(struct ml_udp *u, int fd)
 {
     for (int round = 0; round < 4; round++) {
-        size_t n = read_batch(u, fd);
-        deliver(u, n);
-        if (n < ML_UDP_BATCH) {
+        if (read_batch(u, fd) < ML_UDP_READS) {
             return;
         }
     }
@@ -195,6 +248,7 @@ static ml_err open_sockets(struct ml_udp *u, uint16_t port4, uint16_t port6, cha
         close_sockets(u);
         return ML_ERR_STATE;
     }
+    u->has_runs = enable_runs(u->fd4 >= 0 ? u->fd4 : u->fd6) && (u->fd4 < 0 || u->fd6 < 0 || enable_runs(u->fd6));
     if (u->fd4 >= 0) {
         u->slot4 = ml_loop_add(u->loop, u->fd4, POLLIN, on_fd4, u);
     } else {
@@ -214,7 +268,7 @@ ml_err ml_udp_open(struct ml_udp *u, struct ml_loop *loop, uint16_t port, ml_udp
     *u = (struct ml_udp){.loop = loop, .fd4 = -1, .fd6 = -1, .slot4 = -1, .slot6 = -1, .want_port = port};
     u->recv = recv;
     u->ctx = ctx;
-    u->in = malloc(sizeof *u->in);
+    u->in = malloc(ML_UDP_READS * sizeof *u->in);
     u->out = malloc(sizeof *u->out);
     if (u->in == NULL || u->out == NULL) {
         ml_udp_close(u);
@@ -236,7 +290,8 @@ void ml_udp_close(struct ml_udp *u)
     close_sockets(u);
     free(u->in);
     free(u->out);
-    u->in = u->out = NULL;
+    u->in = NULL;
+    u->out = NULL;
 }
 
 ml_err ml_udp_rebind(struct ml_udp *u, char *why, size_t why_cap)
@@ -261,56 +316,140 @@ void ml_udp_queue(struct ml_udp *u, const ml_addr *to, const uint8_t *data, size
     }
 }
 
-static bool is_unreachable(int error)
+/** The batch's datagrams of one family, as messages of one or, in a run, several. */
+struct messages {
+    struct {
+        size_t first;   /**< In the batch. */
+        unsigned count; /**< Datagrams. */
+        size_t len;
+    } m[ML_UDP_BATCH];
+#ifdef __linux__
+    struct mmsghdr sys[ML_UDP_BATCH];
+    union run_control control[ML_UDP_BATCH];
+#else
+    struct {
+        struct msghdr msg_hdr;
+    } sys[ML_UDP_BATCH];
+#endif
+    struct iovec iov[ML_UDP_BATCH]; /**< One a datagram; those of a message are neighbours. */
+    struct sockaddr_storage to[ML_UDP_BATCH];
+    unsigned count;
+};
+
+/** Whether the batch's datagram @p i may be the next of the last message: of one length, but for a shorter last one. */
+static bool continues_run(const struct ml_udp *u, const struct messages *ms, size_t i)
 {
-    return error == EHOSTUNREACH || error == ENETUNREACH || error == ENETDOWN;
+    if (!u->has_runs || ms->count == 0) {
+        return false;
+    }
+    const struct ml_udp_batch *b = u->out;
+    size_t first = ms->m[ms->count - 1].first;
+    size_t len = ms->m[ms->count - 1].len;
+    return len % b->len[first] == 0 && b->len[i] <= b->len[first] && len + b->len[i] <= UINT16_MAX - ML_UDP_ROOM &&
+           ml_addr_equal(&b->addr[first], &b->addr[i]);
+}
+
+static void mark_run(struct messages *ms, unsigned i, uint16_t segment)
+{
+#ifdef __linux__
+    struct msghdr *h = &ms->sys[i].msg_hdr;
+    h->msg_control = &ms->control[i];
+    h->msg_controllen = CMSG_SPACE(sizeof segment);
+    struct cmsghdr *c = CMSG_FIRSTHDR(h);
+    c->cmsg_level = IPPROTO_UDP;
+    c->cmsg_type = UDP_SEGMENT;
+    c->cmsg_len = CMSG_LEN(sizeof segment);
+    memcpy(CMSG_DATA(c), &segment, sizeof segment);
+#else
+    (void)ms, (void)i, (void)segment;
+#endif
+}
+
+static void collect(const struct ml_udp *u, bool v6, struct messages *ms)
+{
+    const struct ml_udp_batch *b = u->out;
+    size_t datagrams = 0;
+    ms->count = 0;
+    for (size_t i = 0; i < b->count; i++) {
+        if (ml_ip_is6(&b->addr[i].ip) != v6 || b->len[i] == 0) {
+            continue;
+        }
+        struct iovec *iov = &ms->iov[datagrams++];
+        *iov = (struct iovec){u->out->data[i], b->len[i]};
+        if (continues_run(u, ms, i)) {
+            unsigned last = ms->count - 1;
+            ms->m[last].count++;
+            ms->m[last].len += b->len[i];
+            ms->sys[last].msg_hdr.msg_iovlen++;
+            mark_run(ms, last, b->len[ms->m[last].first]);
+        } else {
+            unsigned n = ms->count++;
+            ms->m[n].first = i;
+            ms->m[n].count = 1;
+            ms->m[n].len = b->len[i];
+            memset(&ms->sys[n], 0, sizeof ms->sys[n]);
+            ms->sys[n].msg_hdr.msg_name = &ms->to[n];
+            ms->sys[n].msg_hdr.msg_namelen = ml_sys_sockaddr(&b->addr[i], v6, &ms->to[n]);
+            ms->sys[n].msg_hdr.msg_iov = iov;
+            ms->sys[n].msg_hdr.msg_iovlen = 1;
+        }
+    }
+}
+
+/** A full buffer, no route, or an ICMP error held over from an earlier datagram: these are lost. */
+static void note_lost(struct ml_udp *u, int error, const ml_addr *to, unsigned count)
+{
+    u->send_errors += count;
+    if ((error == EHOSTUNREACH || error == ENETUNREACH || error == ENETDOWN) && u->unreachable != NULL) {
+        u->unreachable(u->ctx, to);
+    }
+}
+
+/**
+ * A run was refused as one. EIO: the device has no checksums of its own, so it will not take the next one either; EINVAL:
+ * longer than this path's MTU.
+ */
+static void send_singly(struct ml_udp *u, int fd, const struct msghdr *run, const ml_addr *to, int error)
+{
+    struct msghdr h = *run;
+    h.msg_control = NULL;
+    h.msg_controllen = 0;
+    h.msg_iovlen = 1;
+    u->has_runs = u->has_runs && error != EIO;
+    for (size_t i = 0; i < run->msg_iovlen; i++) {
+        h.msg_iov = &run->msg_iov[i];
+        if (sendmsg(fd, &h, MSG_DONTWAIT) < 0) {
+            note_lost(u, errno, to, 1);
+        }
+    }
 }
 
 /** Sends those of the batch that belong to one family. */
 static void send_family(struct ml_udp *u, int fd, bool v6)
 {
-    struct sockaddr_storage to[ML_UDP_BATCH];
-    struct iovec iov[ML_UDP_BATCH];
-    size_t index[ML_UDP_BATCH]; /* in the batch */
-#ifdef __linux__
-    struct mmsghdr msgs[ML_UDP_BATCH];
-#else
-    struct {
-        struct msghdr msg_hdr;
-    } msgs[ML_UDP_BATCH];
-#endif
-    unsigned n = 0;
-    memset(msgs, 0, sizeof msgs);
-    for (size_t i = 0; i < u->out->count; i++) {
-        if (ml_ip_is6(&u->out->addr[i].ip) != v6) {
+    struct messages ms;
+    collect(u, v6, &ms);
+    for (unsigned done = 0; done < ms.count;) {
+        const ml_addr *to = &u->out->addr[ms.m[done].first];
+        unsigned count = ms.m[done].count;
+        if (fd < 0) {
+            u->send_errors += count;
+            done++;
             continue;
         }
-        iov[n] = (struct iovec){u->out->data[i], u->out->len[i]};
-        msgs[n].msg_hdr.msg_name = &to[n];
-        msgs[n].msg_hdr.msg_namelen = ml_sys_sockaddr(&u->out->addr[i], v6, &to[n]);
-        msgs[n].msg_hdr.msg_iov = &iov[n];
-        msgs[n].msg_hdr.msg_iovlen = 1;
-        index[n] = i;
-        n++;
-    }
-    unsigned done = 0;
-    while (done < n) {
-        if (fd < 0) {
-            u->send_errors += n - done;
-            return;
-        }
 #ifdef __linux__
-        int sent = sendmmsg(fd, msgs + done, n - done, MSG_DONTWAIT);
+        int sent = sendmmsg(fd, ms.sys + done, ms.count - done, MSG_DONTWAIT);
 #else
-        int sent = sendmsg(fd, &msgs[done].msg_hdr, 0) < 0 ? -1 : 1;
+        int sent = sendmsg(fd, &ms.sys[done].msg_hdr, 0) < 0 ? -1 : 1;
 #endif
+        int error = errno;
         if (sent > 0) {
             done += (unsigned)sent;
-        } else if (errno != EINTR) {
-            /* A full buffer, no route, or an ICMP error held over from an earlier datagram: this one is lost. */
-            u->send_errors++;
-            if (is_unreachable(errno) && u->unreachable != NULL) {
-                u->unreachable(u->ctx, &u->out->addr[index[done]]);
+        } else if (error != EINTR) {
+            if (count > 1 && (error == EIO || error == EINVAL || error == EMSGSIZE)) {
+                send_singly(u, fd, &ms.sys[done].msg_hdr, to, error);
+            } else {
+                note_lost(u, error, to, count);
             }
             done++;
         }

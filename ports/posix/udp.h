@@ -1,5 +1,6 @@
 /*
- * The underlay's UDP: one socket per address family on one port, kept across rebinds; batches in both directions.
+ * The underlay's UDP: one socket per address family on one port, kept across rebinds; batches in both directions, and in them
+ * runs of datagrams of one length to one address as one (Linux' UDP_SEGMENT and UDP_GRO), where the system has that.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -11,12 +12,16 @@
 
 #include <netinet/in.h>
 
-/** Datagrams read or written per system call. */
-#define ML_UDP_BATCH 32
-/** Room per datagram; longer ones are cut by the kernel and then dropped here. */
+/** Datagrams written per system call, and at most in a run. */
+#define ML_UDP_BATCH 64
+/** The longest datagram; others are dropped. */
 #define ML_UDP_ROOM 1536
+/** Messages read per system call, each a datagram or a run of them. */
+#define ML_UDP_READS 16
+/** Room for a run. */
+#define ML_UDP_RUN_ROOM 65536
 
-/** One batch of datagrams on its way out or in; allocated, since it is large. */
+/** One batch of datagrams on its way out; allocated, since it is large. */
 struct ml_udp_batch {
     uint8_t data[ML_UDP_BATCH][ML_UDP_ROOM];
     uint16_t len[ML_UDP_BATCH];
@@ -34,7 +39,9 @@ struct ml_udp {
     int slot4, slot6;
     uint16_t want_port;    /**< 0 = any. */
     uint16_t port4, port6; /**< As bound, 0 = not. */
-    struct ml_udp_batch *out, *in;
+    struct ml_udp_batch *out;
+    uint8_t (*in)[ML_UDP_RUN_ROOM]; /**< ML_UDP_READS; pages that no run needs cost nothing. */
+    bool has_runs;                  /**< The kernel sends runs; cleared when a device turns out to be unable to. */
     ml_udp_recv_fn recv;
     ml_udp_unreachable_fn unreachable; /**< May be NULL; set it after ml_udp_open(). Must not send. */
     void *ctx;
