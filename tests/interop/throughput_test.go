@@ -100,5 +100,7 @@ func TestThroughputBesideTheOfficialNode(t *testing.T) {
 		}
 	}
 	t.Logf("TCP through TUN: microlink %.0f MB/s, tailscaled %.0f MB/s, ratio %.2f", best[0], best[1], best[0]/best[1])
+	peak := func(p [2]*harness.Node) string { return mb(max(peakRSS(t, p[0]), peakRSS(t, p[1]))) }
+	t.Logf("peak of resident memory: microlink %s, tailscaled %s", peak(pairs[0]), peak(pairs[1]))
 	t.Logf("processor time for a GB, both ends: microlink %.1f s, tailscaled %.1f s, ratio %.2f", load[0], load[1], load[0]/load[1])
 }
