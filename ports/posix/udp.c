@@ -345,8 +345,8 @@ static bool continues_run(const struct ml_udp *u, const struct messages *ms, siz
     const struct ml_udp_batch *b = u->out;
     size_t first = ms->m[ms->count - 1].first;
     size_t len = ms->m[ms->count - 1].len;
-    return len % b->len[first] == 0 && b->len[i] <= b->len[first] && len + b->len[i] <= UINT16_MAX - ML_UDP_ROOM &&
-           ml_addr_equal(&b->addr[first], &b->addr[i]);
+    return ms->m[ms->count - 1].count < ML_UDP_RUN && len % b->len[first] == 0 && b->len[i] <= b->len[first] &&
+           len + b->len[i] <= UINT16_MAX - ML_UDP_ROOM && ml_addr_equal(&b->addr[first], &b->addr[i]);
 }
 
 static void mark_run(struct messages *ms, unsigned i, uint16_t segment)

@@ -12,8 +12,10 @@
 
 #include <netinet/in.h>
 
-/** Datagrams written per system call, and at most in a run. */
-#define ML_UDP_BATCH 64
+/** Datagrams written per system call: full runs of full packets, two and a half of them. */
+#define ML_UDP_BATCH 128
+/** Datagrams in a run at most (UDP_MAX_SEGMENTS; newer kernels take 128). */
+#define ML_UDP_RUN 64
 /** The longest datagram; others are dropped. */
 #define ML_UDP_ROOM 1536
 /** Messages read per system call, each a datagram or a run of them. */
