@@ -339,7 +339,7 @@ func TestESPHeapWithPublicCertificates(t *testing.T) {
 		bundle        bool
 	}{{1, true}, {2, true}, {1, false}} {
 		t.Run(fmt.Sprintf("%d intermediates bundle %v", c.intermediates, c.bundle), func(t *testing.T) {
-			espHeap(t, harness.Options{ControlTLS: true, PublicCA: c.intermediates}, c.bundle, 112<<10)
+			espHeap(t, harness.Options{ControlTLS: true, PublicCA: c.intermediates}, c.bundle, 109<<10)
 		})
 	}
 }
