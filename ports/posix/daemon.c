@@ -71,7 +71,13 @@ static void to_host(void *ctx, const uint8_t *packet, size_t len)
 static void from_host(void *ctx, const uint8_t *packet, size_t len)
 {
     struct ml_daemon *d = ctx;
-    (void)ml_port_overlay(d->port, packet, len);
+    (void)ml_port_overlay(d->port, ml_sys_now(), packet, len);
+}
+
+static void from_tun(void *ctx, const uint8_t *packet, size_t len)
+{
+    struct ml_daemon *d = ctx;
+    (void)ml_port_overlay(d->port, d->tun_read_at, packet, len);
 }
 
 static void on_tun(void *ctx, short revents)
@@ -79,7 +85,8 @@ static void on_tun(void *ctx, short revents)
     (void)revents;
     struct ml_daemon *d = ctx;
     for (size_t n = 0, total = 0; total < TUN_BURST; total += n) {
-        n = ml_tun_read(&d->tun, from_host, d);
+        d->tun_read_at = ml_sys_now();
+        n = ml_tun_read(&d->tun, from_tun, d);
         if (n == 0) {
             return;
         }

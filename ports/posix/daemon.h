@@ -29,6 +29,7 @@ struct ml_daemon {
     ml_engine *engine;
     struct ml_tun tun; /**< fd -1 in userspace mode. */
     int tun_slot;
+    ml_time tun_read_at;    /**< The time of the packets that were read at once. */
     struct ml_netif *netif; /**< NULL in TUN mode. */
     struct ml_http_server http;
     struct ml_peerapi peerapi;

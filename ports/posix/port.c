@@ -37,10 +37,11 @@ struct ml_port {
     ml_port_storage storage;
     ml_log_fn log;
     void *log_ctx;
-    ml_time clock_at; /**< When the wall clock is due again. */
-    bool is_behind;   /**< The last drain ended with work left: no waiting before the next. */
-    bool flushing;    /**< Callbacks of the sink may send; they must not start a second drain. */
-    bool failed;      /**< Sockets were lost and could not be made anew. */
+    ml_time clock_at;   /**< When the wall clock is due again. */
+    ml_time drained_at; /**< When the last drain ended; the engine knows that time. */
+    bool is_behind;     /**< The last drain ended with work left: no waiting before the next. */
+    bool flushing;      /**< Callbacks of the sink may send; they must not start a second drain. */
+    bool failed;        /**< Sockets were lost and could not be made anew. */
 };
 
 static void say(const ml_port *p, ml_log_level level, const char *line)
@@ -133,12 +134,18 @@ static void resolve(ml_port *p, ml_time now, uint32_t token, const char *name)
     }
 }
 
-static void on_datagram(void *ctx, const ml_addr *from, uint8_t *buf, size_t len)
+/** The time of a packet of a run: a drain since the run began must not make it go back. */
+static ml_time run_time(const ml_port *p, ml_time now)
+{
+    return now > p->drained_at ? now : p->drained_at;
+}
+
+static void on_datagram(void *ctx, ml_time now, const ml_addr *from, uint8_t *buf, size_t len)
 {
     ml_port *p = ctx;
-    if (ml_handle_datagram(p->engine, ml_sys_now(), from, buf, len) == ML_ERR_FULL) {
+    if (ml_handle_datagram(p->engine, run_time(p, now), from, buf, len) == ML_ERR_FULL) {
         ml_port_flush(p);
-        (void)ml_handle_datagram(p->engine, ml_sys_now(), from, buf, len);
+        (void)ml_handle_datagram(p->engine, run_time(p, now), from, buf, len);
     }
 }
 
@@ -148,12 +155,12 @@ static void on_unreachable(void *ctx, const ml_addr *to)
     ml_handle_send_failed(p->engine, ml_sys_now(), to);
 }
 
-ml_err ml_port_overlay(ml_port *p, const uint8_t *packet, size_t len)
+ml_err ml_port_overlay(ml_port *p, ml_time now, const uint8_t *packet, size_t len)
 {
-    ml_err err = ml_handle_overlay(p->engine, ml_sys_now(), packet, len);
+    ml_err err = ml_handle_overlay(p->engine, run_time(p, now), packet, len);
     if (err == ML_ERR_FULL && !p->flushing) {
         ml_port_flush(p);
-        err = ml_handle_overlay(p->engine, ml_sys_now(), packet, len);
+        err = ml_handle_overlay(p->engine, run_time(p, now), packet, len);
     }
     return err;
 }
@@ -210,6 +217,7 @@ void ml_port_flush(ml_port *p)
         ml_udp_flush(&p->udp);
         p->is_behind = ml_streams_pump(&p->streams, now);
     }
+    p->drained_at = ml_sys_now();
     p->flushing = false;
 }
 

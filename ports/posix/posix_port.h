@@ -17,9 +17,10 @@ void ml_port_set_tunnel_ifname(ml_port *port, const char *ifname);
 uint16_t ml_port_udp_port(const ml_port *port);
 /**
  * @brief Offer an IP packet of the host to the engine, draining it once when it is full.
+ * @param now  ml_sys_now(), which several packets that were read at once may share.
  * @return as ml_handle_overlay()
  */
-ml_err ml_port_overlay(ml_port *port, const uint8_t *packet, size_t len);
+ml_err ml_port_overlay(ml_port *port, ml_time now, const uint8_t *packet, size_t len);
 /** @brief The default log of the port: "level line" to stderr. @p ctx unused. */
 void ml_port_log_stderr(void *ctx, ml_log_level level, const char *line);
 

@@ -123,10 +123,11 @@ static int open_socket(int family, uint16_t port, uint16_t *bound)
 static void deliver(struct ml_udp *u, const struct sockaddr_storage *from, uint8_t *data, size_t len, size_t segment)
 {
     ml_addr addr = ml_sys_addr((const struct sockaddr *)from);
+    ml_time now = ml_sys_now();
     for (size_t at = 0; at < len; at += segment) {
         size_t n = len - at < segment ? len - at : segment;
         if (n <= ML_UDP_ROOM) {
-            u->recv(u->ctx, &addr, data + at, n);
+            u->recv(u->ctx, now, &addr, data + at, n);
         }
     }
 }

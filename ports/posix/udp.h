@@ -31,7 +31,8 @@ struct ml_udp_batch {
     size_t count;
 };
 
-typedef void (*ml_udp_recv_fn)(void *ctx, const ml_addr *from, uint8_t *buf, size_t len);
+/** @param now  When its run was read: asking for the time of each datagram costs a twentieth of what opening it does. */
+typedef void (*ml_udp_recv_fn)(void *ctx, ml_time now, const ml_addr *from, uint8_t *buf, size_t len);
 /** There is no way to @p to: the system said network or host unreachable. */
 typedef void (*ml_udp_unreachable_fn)(void *ctx, const ml_addr *to);
 
