@@ -8,7 +8,7 @@ Usage: footprint_esp.py [--check] [--idf-commands compile_commands.json] [--symb
 Compiles what ports/esp-idf/component.cmake names with riscv64-unknown-elf-gcc and the flags that ESP-IDF 5.3 gives a component
 with the sdkconfig.defaults of our examples, against the declarations of tests/esp, makes one object of it by the commands
 of ports/esp-idf/one_object.cmake, and links that alone: as a device's image is linked, unused functions are removed, equal texts
-are one, and calls are relaxed. What others provide counts as nothing. own_flash is with every function of the public headers in use,
+are one, and calls are relaxed. What others provide counts as nothing. own_flash is with everything of the public headers in use,
 example_flash with what examples/ping_pong uses; the rows by folder are of the same files not made one object.
 
 With --idf-commands the flags and headers are those of a real ESP-IDF project of this tree that was configured for esp32c3
@@ -35,8 +35,10 @@ ARCH = "-march=rv32imc_zicsr_zifencei -mabi=ilp32"
 CFLAGS = (ARCH + " --specs=picolibc.specs -ffunction-sections -fdata-sections -nostartfiles "
           "-freorder-blocks -fstrict-volatile-bitfields -fno-jump-tables -fno-tree-switch-conversion -Wall -Wextra -Werror "
           "-Wno-unused-parameter -Wno-sign-compare -Wno-old-style-declaration -DESP_PLATFORM -D_GNU_SOURCE -D_POSIX_TIMERS=1 -D_POSIX_MONOTONIC_CLOCK=1").split()
-# Where the C3 has the functions that are in its ROM; all other foreign functions are taken to be within reach of a short call.
+# The functions that the C3 has in its ROM, and those that ESP-IDF places in its RAM: the prologues of -msave-restore, the heap,
+# FreeRTOS. All other foreign functions are taken to be within reach of a short call.
 ROM = "mem|str|abs$|labs$|div$|qsort$|bsearch$|__(u?div|u?mod|ashl|ashr|lshr|mul|clz|ctz|popcount|bswap)"
+RAM = "__riscv_|__atomic_|(m|c|re)alloc$|free$|heap_caps_|[a-z]+(Queue|Task|Timer|Semaphore)[A-Z]|esp_log_(write|timestamp)$"
 # Flash of the C3: code at 0x42000000, constants at 0x3c000000.
 SCRIPT = """
 SECTIONS {
@@ -174,11 +176,11 @@ def commands(a: argparse.Namespace) -> tuple[list[tuple[list[str], pathlib.Path,
 DEFAULTS = (ROOT / "examples/ping_pong/esp-idf/sdkconfig.defaults").read_text()
 
 
-def public_functions() -> list[str]:
+def public_names() -> list[str]:
     names: set[str] = set()
     for header in [ROOT / "include/microlink.h", *(ROOT / "ports/esp-idf/include").glob("*.h")]:
         text = re.sub(r"/\*.*?\*/", "", header.read_text(), flags=re.S)
-        names |= set(re.findall(r"\b(microlink_\w+)\(", text))
+        names |= set(re.findall(r"\bmicrolink_\w+(?=\()|(?<=^ESP_EVENT_DECLARE_BASE\()\w+", text, re.M))
     return sorted(names)
 
 
@@ -196,11 +198,11 @@ def link(objects: list[pathlib.Path], roots: list[str], name: str) -> pathlib.Pa
         for words in symbols(obj):
             (missing if words[0] in "Uw" else defined).add(words[-1])
     missing -= defined
-    # What -msave-restore calls is linked from libgcc, and counted.
-    missing = {s for s in missing if not s.startswith("__riscv_")}
-    script.write_text(SCRIPT + "".join(f"{s} = {'0x40000400' if re.match(ROM, s) else '0x42040000'};\n" for s in sorted(missing)))
+    def place(s: str) -> str:
+        return "0x40000400" if re.match(ROM, s) else "0x40384000" if re.match(RAM, s) else "0x42040000"
+    script.write_text(SCRIPT + "".join(f"{s} = {place(s)};\n" for s in sorted(missing)))
     run(PREFIX + "gcc", "-march=rv32imc", "-mabi=ilp32", "-nostdlib", "-nostartfiles", "-fno-lto", "-Wl,--gc-sections", f"-Wl,-T,{script}",
-        *(f"-Wl,-u,{r}" for r in roots), "-Wl,-e,0", f"-Wl,-Map,{mapfile}", *map(str, objects), "-lgcc", "-o", str(elf))
+        *(f"-Wl,--require-defined={r}" for r in roots), "-Wl,-e,0", f"-Wl,-Map,{mapfile}", *map(str, objects), "-o", str(elf))
     return elf
 
 
@@ -243,11 +245,11 @@ def main() -> int:
     run(*partial, *map(str, objects), "-o", str(one))
     run(*rename, str(one), str(far))
     run(*jumps, str(far), "-o", str(one))
-    for owner, row in by_folder(link(objects, public_functions(), "apart")).items():
+    for owner, row in by_folder(link(objects, public_names(), "apart")).items():
         print(f"{owner:16} {row['code']:8,} code {row['constants']:8,} constants")
-    every = link([one], public_functions(), "all")
+    every = link([one], public_names(), "all")
     app = (ROOT / "examples/ping_pong/esp-idf/main/main.c").read_text()
-    example = link([one], [f for f in public_functions() if re.search(rf"\b{f}\b", app)], "example")
+    example = link([one], [f for f in public_names() if re.search(rf"\b{f}\b", app)], "example")
     if a.symbols:
         for words in symbols(every, "-S", "--size-sort", "-r"):
             if len(words) == 4 and words[2] in "tTrRdD" and a.symbols > 0:

@@ -120,10 +120,10 @@ def graph(elf: pathlib.Path, objdump: str) -> tuple[dict[str, set[str]], dict[st
         if op in ("jal", "j", "jalr", "jr", "tail", "call", "bl", "b.n", "b.w") or op.startswith("b"):
             if to:
                 target = to.group(1)
-                saved = re.match(r"__riscv_save_(\d+)", target)
+                saved = re.match(r"(?:ml_jump_)?__riscv_save_(\d+)", target)
                 if saved:
                     frames[name] = frames.get(name, 0) + SAVED[saved.group(1)]
-                elif target != name and not target.startswith("__riscv_restore"):
+                elif target != name and not re.match("(ml_jump_)?__riscv_restore", target):
                     calls[name].add(target)
             elif op in ("jalr", "blx") or (op == "jr" and not args.startswith(("ra", "t0"))):
                 by_pointer.add(name)

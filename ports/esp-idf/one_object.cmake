@@ -8,10 +8,10 @@
 file(GLOB ml_headers ${ml_root}/include/microlink.h ${ml_root}/ports/esp-idf/include/*.h)
 set(ml_exports)
 foreach(header ${ml_headers})
-  file(STRINGS ${header} lines REGEX "^[a-zA-Z].*(microlink_[a-z0-9_]+\\(|ESP_EVENT_DECLARE_BASE\\()")
+  file(STRINGS ${header} lines REGEX "^[a-zA-Z].*microlink_[a-z0-9_]+\\(|^ESP_EVENT_DECLARE_BASE\\(")
   foreach(line ${lines})
-    if(line MATCHES "ESP_EVENT_DECLARE_BASE\\(([A-Z_]+)\\)" OR line MATCHES "(microlink_[a-z0-9_]+)\\(")
-      list(APPEND ml_exports ${CMAKE_MATCH_1})
+    if(line MATCHES "(microlink_[a-z0-9_]+)\\(|ESP_EVENT_DECLARE_BASE\\(([A-Z_]+)\\)")
+      list(APPEND ml_exports ${CMAKE_MATCH_1}${CMAKE_MATCH_2})
     endif()
   endforeach()
 endforeach()
@@ -22,14 +22,21 @@ separate_arguments(ml_c_flags UNIX_COMMAND "${CMAKE_C_FLAGS}")
 set(ml_partial_link ${CMAKE_C_COMPILER} ${ml_c_flags} -r -nostdlib -flto -flto-partition=one -flinker-output=pie -fwhole-program
   -Os -ffunction-sections -fdata-sections ${ml_size_options})
 
-# On RISC-V these functions lie in the chip's ROM, out of reach of a call of four bytes. Each of our hundreds of calls takes eight,
-# or four when it goes to a jump beside our code (3 KB less): the object's references are renamed, and the jumps linked to it.
+# On RISC-V these functions lie in the chip's ROM or, as ESP-IDF places the prologues of -msave-restore and the heap, in its RAM: out of
+# reach of a call of four bytes. Each of our calls takes eight, or four when it goes to a jump beside our code: the object's references
+# are renamed, and the jumps linked to it. 3 KB less for the ROM's, 5 KB for the prologues, which are one call each to save and to restore.
 set(ml_jumps)
 if(CONFIG_IDF_TARGET_ARCH_RISCV AND CMAKE_OBJCOPY)
+  set(ml_far memcpy memset memcmp memmove memchr strlen strcmp __udivdi3 free)
+  if(ml_size_options MATCHES "msave-restore")
+    foreach(registers RANGE 12)
+      list(APPEND ml_far __riscv_save_${registers} __riscv_restore_${registers})
+    endforeach()
+  endif()
   set(ml_jumps ${CMAKE_CURRENT_BINARY_DIR}/microlink_jumps.S)
   set(ml_jumps_text)
   set(ml_rename ${CMAKE_OBJCOPY})
-  foreach(name memcpy memset memcmp memmove memchr strlen strcmp __udivdi3)
+  foreach(name IN LISTS ml_far)
     list(APPEND ml_rename --redefine-sym ${name}=ml_jump_${name})
     string(APPEND ml_jumps_text ".section .text.ml_jump_${name},\"ax\"\n.globl ml_jump_${name}\nml_jump_${name}:\n\ttail ${name}\n")
   endforeach()
