@@ -89,7 +89,7 @@ bool ml_control_reread(struct ml_control *c, ml_time now);
 
 /**
  * Takes a copy. A change of anything but latency is published by a lite update: coalesced, one at a time, at most one a
- * second, and not before the home region is known or ML_CONTROL_HOME_GRACE has passed since login.
+ * second, but a first home region at once.
  */
 void ml_control_set_published(struct ml_control *c, ml_time now, const struct ml_control_published *p);
 

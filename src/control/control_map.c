@@ -7,8 +7,8 @@
  *   - each complete message re-arms the watchdog; two minutes without one end the whole connection.
  *   - messages are a little-endian length and that many bytes, in any segmentation of DATA frames.
  *   - 404, or 400 with "node not found": register again, one step of back-off each time.
- *   - a lite update follows every published change, one at a time and at most one a second, with a back-off of its own; the
- *     first waits a while for the home region, since without it no peer can reach us anyway.
+ *   - a lite update goes out after login, beside the poll, and after every published change, one at a time and at most one a second,
+ *     with a back-off of its own. The first home region does not wait for that second: without it no peer can reach us by relay.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -213,9 +213,8 @@ ml_time ml_control_lite_at(const struct ml_control *c)
     if (!l->is_dirty || !c->reg.is_done || c->reg.is_logout || c->req[REQ_LITE].stream) {
         return ML_NEVER;
     }
-    ml_time at = l->not_before > l->retry_at ? l->not_before : l->retry_at;
-    ml_time home = c->pub.home_region ? 0 : c->registered_at + ML_CONTROL_HOME_GRACE;
-    return at > home ? at : home;
+    ml_time gap = c->pub.home_region && !l->has_said_home ? 0 : l->not_before;
+    return gap > l->retry_at ? gap : l->retry_at;
 }
 
 void ml_control_lite_start(struct ml_control *c, ml_time now)
@@ -226,6 +225,7 @@ void ml_control_lite_start(struct ml_control *c, ml_time now)
     }
     c->stats.lite_updates++;
     c->lite.is_dirty = false;
+    c->lite.has_said_home = c->pub.home_region != 0;
     c->lite.not_before = now + ML_CONTROL_LITE_GAP;
 }
 

@@ -294,8 +294,7 @@ static void succeed(struct ml_control *c, ml_time now)
     set_login_url(c, "");
     c->is_self_expired = false;
     c->is_self_authorized = r->is_authorized;
-    c->registered_at = now;
-    c->lite.is_dirty = true; /* once after login (C31) */
+    c->lite.is_dirty = true; /* once after login (C31); Headscale tells peers of us by this one half a second before the poll */
     if (c->poll.failures == 0) {
         c->poll.retry_at = now;
     }

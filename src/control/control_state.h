@@ -35,7 +35,6 @@
 #define ML_CONTROL_WATCHDOG    ML_SEC(120)
 #define ML_CONTROL_CHECK       ML_SEC(3)  /* answer to a ping after a change of the network */
 #define ML_CONTROL_REQUEST_MAX ML_SEC(60) /* an answer to anything but the poll and a login that waits for a person */
-#define ML_CONTROL_HOME_GRACE  ML_SEC(10) /* how long the first lite update waits for a home region */
 #define ML_CONTROL_LITE_GAP    ML_SEC(1)
 #define ML_CONTROL_BACKOFF_CAP ML_SEC(60)
 #define ML_CONTROL_AUTH_PAUSE  ML_SEC(60) /* least pause after an auth key was refused (C24) */
@@ -180,6 +179,7 @@ struct ml_control_poll {
 
 struct ml_control_lite {
     bool is_dirty;
+    bool has_said_home; /* the last one had a home region */
     ml_time not_before, retry_at;
     uint32_t failures;
 };
@@ -207,7 +207,7 @@ struct ml_control {
     ml_time call_now;        /* of the call that feeds the map parser */
     int64_t self_key_expiry; /* Unix seconds, of the last self node; 0 = never */
     ml_state state;
-    ml_time registered_at, logout_deadline;
+    ml_time logout_deadline;
     uint64_t wall_ms; /* at wall_at; 0 = unknown */
     ml_time wall_at;
 

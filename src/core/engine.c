@@ -353,14 +353,14 @@ void core_drop_all(struct ml_engine *ml, ml_time now, bool forget)
 
 void core_use_node_key(struct ml_engine *ml, ml_time now, const ml_node_key *pub)
 {
-    if (!ml->identity.has_node) {
+    if (ml->identity.has_node) {
+        ml->node_pub = *pub;
+        ml_wg_set_keys(&ml->wg, &ml->identity.node, pub);
+    } else {
         memset(&ml->node_pub, 0, sizeof ml->node_pub);
         ml_wg_set_key(&ml->wg, NULL);
-        ml_derp_pool_reset(&ml->derp, now);
-        return;
     }
-    ml->node_pub = *pub;
-    ml_wg_set_keys(&ml->wg, &ml->identity.node, pub);
+    /* Without a node key too: the first map request of a new node names the disco key (C30), or peers learn it a second later. */
     ml_path_set_keys(&ml->path, &ml->node_pub, &ml->identity.disco);
     /* A relay knows us by our node key. */
     ml_derp_pool_reset(&ml->derp, now);

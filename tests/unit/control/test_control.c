@@ -597,6 +597,34 @@ static void C31_changes_are_coalesced_and_latency_alone_publishes_nothing(void *
     assert_int_equal(w.events[ML_CONTROL_EV_STREAM_ENDED], 0);
 }
 
+static void C31_C32_after_login_all_is_said_at_once_and_the_first_home_when_it_is_known(void **state)
+{
+    (void)state;
+    start("http://127.0.0.1:8080", true);
+    struct ml_control_published p = w.c.pub;
+    p.home_region = 0;
+    ml_control_set_published(&w.c, w.now, &p);
+    world_answer(&w, last(REGISTER), 200, OK_BODY);
+    world_run(&w);
+    /* Beside the poll, which nobody has answered yet. */
+    assert_int_equal(world_count(&w, MAP, "\"Stream\":true"), 1);
+    assert_int_equal(world_count(&w, MAP, "\"OmitPeers\":true"), 1);
+    assert_int_equal(world_count(&w, MAP, "PreferredDERP"), 0);
+    world_answer(&w, last(MAP), 200, "");
+    p.home_region = 3;
+    ml_control_set_published(&w.c, w.now, &p);
+    world_run(&w);
+    assert_int_equal(world_count(&w, MAP, "\"OmitPeers\":true"), 2);
+    assert_non_null(strstr(last(MAP)->body, "\"PreferredDERP\":3"));
+    world_answer(&w, last(MAP), 200, "");
+    p.home_region = 4; /* Another one waits for the second that all others wait for. */
+    ml_control_set_published(&w.c, w.now, &p);
+    world_pass(&w, ML_MSEC(990));
+    assert_int_equal(world_count(&w, MAP, "\"OmitPeers\":true"), 2);
+    world_pass(&w, ML_MSEC(20));
+    assert_int_equal(world_count(&w, MAP, "\"OmitPeers\":true"), 3);
+}
+
 static void a_peerapi_is_published_in_services_by_a_lite_update(void **state)
 {
     (void)state;
@@ -943,6 +971,7 @@ int main(void)
         cmocka_unit_test(C28_logout_sends_a_past_expiry_and_erases_the_key_even_without_an_answer),
         cmocka_unit_test(C30_C33_C35_map_requests_carry_everything),
         cmocka_unit_test(C31_changes_are_coalesced_and_latency_alone_publishes_nothing),
+        cmocka_unit_test(C31_C32_after_login_all_is_said_at_once_and_the_first_home_when_it_is_known),
         cmocka_unit_test(a_peerapi_is_published_in_services_by_a_lite_update),
         cmocka_unit_test(C36_oversized_and_empty_messages_end_the_poll),
         cmocka_unit_test(C44_sleep_is_capped_and_exit_stops_for_good),

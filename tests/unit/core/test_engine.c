@@ -94,6 +94,22 @@ static void commands_before_start_are_refused_and_harmless(void **state)
     ml_clear(ml);
 }
 
+static void C30_a_node_that_has_no_key_yet_has_its_disco_key_to_publish(void **state)
+{
+    (void)state;
+    uint64_t seed = 1;
+    ml_engine *ml = NULL;
+    static _Alignas(16) uint8_t mem[200000];
+    const ml_config cfg = {.random = {.fill = world_random, .ctx = &seed}};
+    ml_disco_key want;
+    assert_int_equal(ml_init(&ml, mem, sizeof mem, &cfg), ML_OK);
+    assert_int_equal(ml_start(ml, 1), ML_OK);
+    assert_false(ml->identity.has_node);
+    ml_x25519_base(want.b, &ml->identity.disco);
+    assert_true(ml_key_equal(&ml->control.pub.disco, &want));
+    ml_clear(ml);
+}
+
 static void sentences_about_problems_share_their_room_and_the_most_important_is_told(void **state)
 {
     (void)state;
@@ -488,6 +504,7 @@ int main(void)
         cmocka_unit_test(memory_needed_is_exactly_what_init_takes),
         cmocka_unit_test(impossible_configurations_are_refused),
         cmocka_unit_test(commands_before_start_are_refused_and_harmless),
+        cmocka_unit_test(C30_a_node_that_has_no_key_yet_has_its_disco_key_to_publish),
         cmocka_unit_test(sentences_about_problems_share_their_room_and_the_most_important_is_told),
         cmocka_unit_test(two_engines_in_one_process_handshake_and_carry_datagrams_both_ways),
         cmocka_unit_test(a_flood_of_handshakes_fills_a_short_ring_and_the_first_in_it_is_answered),
