@@ -3,7 +3,7 @@
 
 Run by .ci/esp.sh. Every option must say what it is for; every number must have a range and a cost or meaning in its help; the
 names that earlier versions of the component used must exist; each CONFIG_MICROLINK_* that the port uses must be defined, and
-each option must be used. SPDX-License-Identifier: MIT
+each option must be used. The sources that every platform shares must not know ESP-IDF. SPDX-License-Identifier: MIT
 """
 import os
 import pathlib
@@ -63,6 +63,15 @@ def check_manifest():
     print(f"idf_component.yml: version {manifest.version}, needs {', '.join(manifest.dependencies)}")
 
 
+def check_core():
+    """One core for all: of the shared files only microlink.h knows ESP-IDF, whose esp_err_t it takes there."""
+    for folder in ("src", "ports/common", "include"):
+        for path in sorted((ROOT / folder).rglob("*.[ch]")):
+            names = re.findall(r"\bESP_PLATFORM\b|\b(?:CONFIG|IDF|ESP_IDF)_\w+", path.read_text())
+            if names and (path != ROOT / "include/microlink.h" or names != ["ESP_PLATFORM"]):
+                problems.append(f"{path.relative_to(ROOT)} knows ESP-IDF: {names[0]}")
+
+
 def check_partitions():
     """Two OTA slots and NVS within 4 MB, aligned, not overlapping."""
     for path in sorted((ROOT / "examples").glob("**/partitions.csv")):
@@ -94,6 +103,7 @@ def check_examples():
 
 check_kconfig()
 check_manifest()
+check_core()
 check_partitions()
 check_examples()
 for p in problems:
