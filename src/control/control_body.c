@@ -130,8 +130,9 @@ size_t ml_control_body_register(const struct ml_control *c, uint8_t *dst, size_t
         field_node_key(&j, "OldNodeKey", &c->node_pub);
     }
     if (with_auth) {
-        /* The part of a wrapped key after "--TL" is for Tailnet Lock and stays here (control.md 12.8). */
-        const char *end = strstr(c->auth_key, "--TL");
+        /* The part of a wrapped key after "--TL" is for Tailnet Lock and stays here (control.md 12.8). Headscale's keys may have that
+         * in their random part. */
+        const char *end = strncmp(c->auth_key, "tskey-", 6) == 0 ? strstr(c->auth_key, "--TL") : NULL;
         ml_json_write_key(&j, "Auth");
         ml_json_write_object_begin(&j);
         ml_json_write_key(&j, "AuthKey");

@@ -257,6 +257,16 @@ static void C22_minimal_body_with_auth_key(void **state)
     assert_null(strstr(body, "\"\""));
 }
 
+static void C22_a_key_of_headscale_is_sent_whole(void **state)
+{
+    (void)state;
+    world_init(&w, "http://127.0.0.1:8080", true);
+    assert_true(ml_control_set_auth_key(&w.c, w.now, "hskey-auth-a--TLb-c"));
+    ml_control_start(&w.c, w.now, NULL);
+    world_run(&w);
+    assert_non_null(strstr(last(REGISTER)->body, "\"Auth\":{\"AuthKey\":\"hskey-auth-a--TLb-c\"}"));
+}
+
 static void C23_429_waits_what_retry_after_says_and_5_to_10_s_otherwise(void **state)
 {
     (void)state;
@@ -960,6 +970,7 @@ int main(void)
         cmocka_unit_test(a_silent_server_is_given_up_after_ten_seconds),
         cmocka_unit_test(every_way_to_fail_has_a_sentence),
         cmocka_unit_test(C22_minimal_body_with_auth_key),
+        cmocka_unit_test(C22_a_key_of_headscale_is_sent_whole),
         cmocka_unit_test(C23_429_waits_what_retry_after_says_and_5_to_10_s_otherwise),
         cmocka_unit_test(C23_other_failures_are_quoted_and_retried_with_back_off),
         cmocka_unit_test(C24_a_refused_auth_key_is_tried_once_a_minute_for_ever),
