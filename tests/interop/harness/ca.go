@@ -22,6 +22,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -69,8 +70,8 @@ func NewPublicCA(tb testing.TB, dir, name string, intermediates int) *CA {
 	return ca
 }
 
-// Bundle writes the root as a certificate bundle of ESP-IDF 5.0 to 5.3: names and keys, no signatures.
-func (ca *CA) Bundle(tb testing.TB) string {
+// Bundles writes the root as certificate bundles, names and keys without signatures: one of ESP-IDF 5.0 to 5.3, one of 5.4 and later.
+func (ca *CA) Bundles(tb testing.TB) (to53, from54 string) {
 	tb.Helper()
 	text, err := os.ReadFile(ca.Path)
 	if err != nil {
@@ -81,15 +82,19 @@ func (ca *CA) Bundle(tb testing.TB) string {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	bundle := binary.BigEndian.AppendUint16(nil, 1)
-	bundle = binary.BigEndian.AppendUint16(bundle, uint16(len(root.RawSubject)))
-	bundle = binary.BigEndian.AppendUint16(bundle, uint16(len(root.RawSubjectPublicKeyInfo)))
-	bundle = append(append(bundle, root.RawSubject...), root.RawSubjectPublicKeyInfo...)
-	path := strings.TrimSuffix(ca.Path, ".pem") + ".bundle"
-	if err := os.WriteFile(path, bundle, 0o600); err != nil {
-		tb.Fatal(err)
+	write := func(ending string, head ...byte) string {
+		path := strings.TrimSuffix(ca.Path, ".pem") + ending
+		if err := os.WriteFile(path, slices.Concat(head, root.RawSubject, root.RawSubjectPublicKeyInfo), 0o600); err != nil {
+			tb.Fatal(err)
+		}
+		return path
 	}
-	return path
+	name, key := uint16(len(root.RawSubject)), uint16(len(root.RawSubjectPublicKeyInfo))
+	one := func(order binary.AppendByteOrder, head []byte) []byte {
+		return order.AppendUint16(order.AppendUint16(head, name), key)
+	}
+	// How many certificates; or the offset of each, little endian.
+	return write(".bundle", one(binary.BigEndian, []byte{0, 1})...), write(".bundle54", one(binary.LittleEndian, []byte{4, 0, 0, 0})...)
 }
 
 func (ca *CA) root(tb testing.TB, name string, newKey func() (crypto.Signer, error)) {

@@ -17,8 +17,8 @@
  *   nvs fill | nvs free     somebody else fills NVS, or frees what he took
  *
  * Settings come from the environment: CONTROL_URL, AUTH_KEY, NAME, CA_FILE, BUNDLE_FILE (a certificate bundle in place of the
- * one that was built in), CLOCK (as the command, from the start), STATE ("mem:" keeps nothing) and those of
- * examples/idf_network/network_linux.c.
+ * one that was built in; from ESP-IDF 5.4 on BUNDLE_FILE_54, in its format), CLOCK (as the command, from the start), STATE ("mem:"
+ * keeps nothing) and those of examples/idf_network/network_linux.c.
  * TCP and UDP port 7 are echo servers of lwIP's sockets, on every address.
  *
  * SPDX-License-Identifier: MIT
@@ -27,6 +27,7 @@
 
 #include "esp_crt_bundle.h"
 #include "esp_heap_caps.h"
+#include "esp_idf_version.h"
 #include "freertos/FreeRTOS.h"
 #include "freertos/task.h"
 #include "heap.h"
@@ -38,6 +39,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdalign.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -430,7 +432,8 @@ static size_t read_file(const char *path, char *text, size_t cap)
 
 void app_main(void)
 {
-    static char ca[8192], bundle[8192];
+    static char ca[8192];
+    static alignas(uint32_t) char bundle[8192];
     if (getenv("CLOCK") != NULL) {
         set_clock(getenv("CLOCK"));
     }
@@ -446,12 +449,13 @@ void app_main(void)
         config.state_path = getenv("STATE");
     }
     config.ca_pem = read_file(getenv("CA_FILE"), ca, sizeof ca) > 0 ? ca : NULL;
-    size_t bundle_len = read_file(getenv("BUNDLE_FILE"), bundle, sizeof bundle);
+    const char *bundle_file = getenv(ESP_IDF_VERSION < ESP_IDF_VERSION_VAL(5, 4, 0) ? "BUNDLE_FILE" : "BUNDLE_FILE_54");
+    size_t bundle_len = read_file(bundle_file, bundle, sizeof bundle);
     if (bundle_len > 0 && esp_crt_bundle_set((const uint8_t *)bundle, bundle_len) != ESP_OK) {
-        printf("no bundle in BUNDLE_FILE\n");
+        printf("no bundle in %s\n", bundle_file);
     }
     config.on_event = on_event;
-    printf("ready: heap=%zu blocks=%zu\n", heap_used(), heap_blocks());
+    printf("ready: heap=%zu blocks=%zu idf=%d\n", heap_used(), heap_blocks(), ESP_IDF_VERSION_MAJOR);
     fflush(stdout);
     for (;;) {
         obey_input();
