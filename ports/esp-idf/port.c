@@ -441,6 +441,15 @@ static ml_err open_engine(ml_port *p, const ml_port_config *cfg, char *why, size
     return err;
 }
 
+/** On the port of the last run if the application fixed none: peers and routers still send there. */
+static ml_err open_udp(ml_port *p, uint16_t port, char *why, size_t why_cap)
+{
+    uint16_t last = port == 0 ? ml_get_last_udp_port(p->engine) : 0;
+    ml_err err = ml_udp_open(&p->udp, &p->loop, last ? last : port, p->packet, on_datagram, on_unreachable, p, why, why_cap);
+    p->udp.want_port = port;
+    return err == ML_OK || last == 0 ? err : ml_udp_rebind(&p->udp, why, why_cap);
+}
+
 /** The parts below the engine, in the order in which they need each other. */
 static ml_err open_parts(ml_port *p, const ml_port_config *cfg, char *why, size_t why_cap)
 {
@@ -481,7 +490,7 @@ static ml_err open_parts(ml_port *p, const ml_port_config *cfg, char *why, size_
         return ML_ERR_STATE;
     }
     (void)ml_resolver_open(&p->resolver, &p->loop);
-    return ml_udp_open(&p->udp, &p->loop, cfg->udp_port, p->packet, on_datagram, on_unreachable, p, why, why_cap);
+    return ML_OK;
 }
 
 ml_err ml_port_open(ml_port **out, const ml_port_config *cfg, char *why, size_t why_cap)
@@ -519,6 +528,9 @@ ml_err ml_port_open(ml_port **out, const ml_port_config *cfg, char *why, size_t 
     }
     ml_streams_init(&p->streams, &p->loop, &p->resolver, p->tls, p->engine, p->log, p->log_ctx);
     err = load_records(p, why, why_cap);
+    if (err == ML_OK) {
+        err = open_udp(p, cfg->udp_port, why, why_cap);
+    }
     if (err != ML_OK) {
         ml_port_close(p);
         return err;

@@ -186,15 +186,23 @@ func TestESPSensorNodeExample(t *testing.T) {
 	if code := e.Proc.WaitExit(t, 10*time.Second); code != 0 {
 		t.Fatalf("exit %d:\n%s", code, e.Proc.Output())
 	}
-	for i := 0; i < 3; i++ {
+	from := map[string]bool{}
+	for i := 0; i < 5; i++ {
 		mark := e.Proc.Mark()
 		began := time.Now()
 		e = h.StartESP(t, exe, flash)
 		e.Proc.WaitLog(t, mark, `^published: reading 1: \d+`, 40*time.Second)
 		t.Logf("awake for %s until it was published", seconds(time.Since(began)))
+		// An official node goes on answering to the address before for 6.5 s.
+		if addr := collector.WaitPeer(t, "esp32-device", time.Second).CurAddr; addr != "" {
+			from[addr] = true
+		}
 		if code := e.Proc.WaitExit(t, 10*time.Second); code != 0 {
 			t.Errorf("exit %d:\n%s", code, e.Proc.Output())
 		}
+	}
+	if len(from) != 1 {
+		t.Errorf("it was on these addresses: %v", from)
 	}
 	if n := len(lab.Headscale.Nodes(t)); n != 2 {
 		t.Errorf("%d nodes: it was not the same one each time", n)
