@@ -6,6 +6,8 @@ package interop
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -109,3 +111,18 @@ func pingAtOnce(t *testing.T, peers []*harness.Node, name, ip, tries string) {
 
 // seconds is how durations are printed here.
 func seconds(d time.Duration) string { return fmt.Sprintf("%.2f s", d.Seconds()) }
+
+// A line that its program has written in part is none yet: a URL would be cut.
+func TestWaitLogTakesWholeLines(t *testing.T) {
+	p := &harness.Proc{Name: "half a line", Log: filepath.Join(t.TempDir(), "log")}
+	write := func(text string) {
+		if err := os.WriteFile(p.Log, []byte(text), 0o600); err != nil {
+			t.Error(err)
+		}
+	}
+	write("visit http://10.77")
+	time.AfterFunc(200*time.Millisecond, func() { write("visit http://10.77.0.10/register/x\n") })
+	if line := p.WaitLog(t, 0, "visit http", 5*time.Second); line != "visit http://10.77.0.10/register/x" {
+		t.Errorf("%q", line)
+	}
+}

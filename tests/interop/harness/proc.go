@@ -154,13 +154,19 @@ func (p *Proc) OutputSince(mark int) string {
 	return text[mark:]
 }
 
+// wholeLines are the lines of text that have ended: a program may have written the last one in part.
+func wholeLines(text string) []string {
+	all := strings.Split(text, "\n")
+	return all[:len(all)-1]
+}
+
 // WaitLog waits until a line of the log, after mark, matches the expression, and returns that line.
 func (p *Proc) WaitLog(tb testing.TB, mark int, expr string, within time.Duration) string {
 	tb.Helper()
 	re := regexp.MustCompile(expr)
 	var line string
 	Eventually(tb, within, fmt.Sprintf("%s logs /%s/ (%s)", p.Name, expr, p.Log), func() error {
-		for _, l := range strings.Split(p.OutputSince(mark), "\n") {
+		for _, l := range wholeLines(p.OutputSince(mark)) {
 			if re.MatchString(l) {
 				line = l
 				return nil
