@@ -6,6 +6,7 @@
 package interop
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -362,4 +364,52 @@ func TestAnExpiredNodeKey(t *testing.T) {
 		official := lab.Host("ts").Tailscaled(t, harness.NodeOptions{AuthKey: lab.Headscale.AuthKey(t)})
 		expectDirect(t, official, n)
 	})
+}
+
+// Watches what the server has of a node while that joins, and while it starts again: there is no moment at which peers could be told
+// of it without its disco key, nor, once it had a home, without that.
+func TestC30_C32_TheServerNeverHasHalfOfTheNode(t *testing.T) {
+	t.Parallel()
+	lab := harness.New(t, harness.Options{})
+	s, url := lab.TestControl(t, nil)
+	var stop atomic.Bool
+	watch := func(wrong func(*tailcfg.Node) bool) (wait func() int) {
+		stop.Store(false)
+		found := make(chan int, 1)
+		go func() {
+			n := 0
+			for ; !stop.Load(); time.Sleep(200 * time.Microsecond) {
+				for _, node := range s.AllNodes() {
+					if wrong(node) {
+						n++
+					}
+				}
+			}
+			found <- n
+		}()
+		return func() int { stop.Store(true); return <-found }
+	}
+	published := func(n *tailcfg.Node) bool { return len(n.Endpoints) > 0 || n.HomeDERP != 0 }
+	joining := watch(func(n *tailcfg.Node) bool { return published(n) && n.DiscoKey.IsZero() })
+	node := lab.Host("ml").Microlink(t, harness.NodeOptions{URL: url, AuthKey: "x"})
+	node.WaitRunning(t, 20*time.Second)
+	harness.Eventually(t, 10*time.Second, "the node has a home", func() error {
+		for _, n := range s.AllNodes() {
+			if n.HomeDERP != 0 {
+				return nil
+			}
+		}
+		return errors.New("none")
+	})
+	if n := joining(); n != 0 {
+		t.Errorf("seen %d times: endpoints or a home, but no disco key", n)
+	}
+	time.Sleep(6 * time.Second) // For the record of its home to be stored.
+	again := watch(func(n *tailcfg.Node) bool { return n.HomeDERP == 0 || n.DiscoKey.IsZero() })
+	node.Restart()
+	node.WaitRunning(t, 20*time.Second)
+	time.Sleep(2 * time.Second)
+	if n := again(); n != 0 {
+		t.Errorf("seen %d times while it started again: no home, or no disco key", n)
+	}
 }
