@@ -269,8 +269,8 @@ def document(data, measured):
         lines += [
             "## Longest silence after a change",
             "",
-            "A ping of ten a second between the node and an official peer; the longest time without an answer in the 15 s after the event,",
-            f"and when data came directly again. {len(silence[0]['Official'])} rounds: median (least–most). Each event meets both nodes at once.",
+            "A ping of ten a second from the official node and from ours to one official peer; the longest time without an answer in the 15 s after",
+            f"the event, and when data came directly again. {len(silence[0]['Official'])} rounds: median (least–most). Each event meets both nodes at once.",
             "",
         ]
         lines += silence_table(silence) + [""]
