@@ -34,7 +34,7 @@ static uint32_t sum_of(const uint8_t *p, size_t len)
     return ml_ip_sum(ml_get_be16(folded), p, len);
 }
 
-/** Sum of the pseudo header of @p packet, whose IP header has @p ip_len bytes, for a transport part of @p len bytes. */
+/** Sum of the pseudo header of @p packet for a TCP part of @p len bytes. */
 static uint32_t sum_pseudo(const uint8_t *packet, size_t len)
 {
     bool v4 = packet[0] >> 4 == 4;

@@ -249,14 +249,16 @@ static ml_err open_sockets(struct ml_udp *u, uint16_t port4, uint16_t port6, cha
         close_sockets(u);
         return ML_ERR_STATE;
     }
-    u->has_runs = enable_runs(u->fd4 >= 0 ? u->fd4 : u->fd6) && (u->fd4 < 0 || u->fd6 < 0 || enable_runs(u->fd6));
+    u->has_runs = true;
     if (u->fd4 >= 0) {
         u->slot4 = ml_loop_add(u->loop, u->fd4, POLLIN, on_fd4, u);
+        u->has_runs = enable_runs(u->fd4);
     } else {
         u->port4 = 0;
     }
     if (u->fd6 >= 0) {
         u->slot6 = ml_loop_add(u->loop, u->fd6, POLLIN, on_fd6, u);
+        u->has_runs = enable_runs(u->fd6) && u->has_runs;
     } else {
         u->port6 = 0;
     }
@@ -320,8 +322,7 @@ void ml_udp_queue(struct ml_udp *u, const ml_addr *to, const uint8_t *data, size
 /** The batch's datagrams of one family, as messages of one or, in a run, several. */
 struct messages {
     struct {
-        size_t first;   /**< In the batch. */
-        unsigned count; /**< Datagrams. */
+        size_t first; /**< In the batch. */
         size_t len;
     } m[ML_UDP_BATCH];
 #ifdef __linux__
@@ -346,7 +347,7 @@ static bool continues_run(const struct ml_udp *u, const struct messages *ms, siz
     const struct ml_udp_batch *b = u->out;
     size_t first = ms->m[ms->count - 1].first;
     size_t len = ms->m[ms->count - 1].len;
-    return ms->m[ms->count - 1].count < ML_UDP_RUN && len % b->len[first] == 0 && b->len[i] <= b->len[first] &&
+    return ms->sys[ms->count - 1].msg_hdr.msg_iovlen < ML_UDP_RUN && len % b->len[first] == 0 && b->len[i] <= b->len[first] &&
            len + b->len[i] <= UINT16_MAX - ML_UDP_ROOM && ml_addr_equal(&b->addr[first], &b->addr[i]);
 }
 
@@ -368,7 +369,7 @@ static void mark_run(struct messages *ms, unsigned i, uint16_t segment)
 
 static void collect(const struct ml_udp *u, bool v6, struct messages *ms)
 {
-    const struct ml_udp_batch *b = u->out;
+    struct ml_udp_batch *b = u->out;
     size_t datagrams = 0;
     ms->count = 0;
     for (size_t i = 0; i < b->count; i++) {
@@ -376,17 +377,16 @@ static void collect(const struct ml_udp *u, bool v6, struct messages *ms)
             continue;
         }
         struct iovec *iov = &ms->iov[datagrams++];
-        *iov = (struct iovec){u->out->data[i], b->len[i]};
+        *iov = (struct iovec){b->data[i], b->len[i]};
         if (continues_run(u, ms, i)) {
             unsigned last = ms->count - 1;
-            ms->m[last].count++;
             ms->m[last].len += b->len[i];
-            ms->sys[last].msg_hdr.msg_iovlen++;
-            mark_run(ms, last, b->len[ms->m[last].first]);
+            if (++ms->sys[last].msg_hdr.msg_iovlen == 2) {
+                mark_run(ms, last, b->len[ms->m[last].first]);
+            }
         } else {
             unsigned n = ms->count++;
             ms->m[n].first = i;
-            ms->m[n].count = 1;
             ms->m[n].len = b->len[i];
             memset(&ms->sys[n], 0, sizeof ms->sys[n]);
             ms->sys[n].msg_hdr.msg_name = &ms->to[n];
@@ -398,7 +398,7 @@ static void collect(const struct ml_udp *u, bool v6, struct messages *ms)
 }
 
 /** A full buffer, no route, or an ICMP error held over from an earlier datagram: these are lost. */
-static void note_lost(struct ml_udp *u, int error, const ml_addr *to, unsigned count)
+static void note_lost(struct ml_udp *u, int error, const ml_addr *to, size_t count)
 {
     u->send_errors += count;
     if ((error == EHOSTUNREACH || error == ENETUNREACH || error == ENETDOWN) && u->unreachable != NULL) {
@@ -432,7 +432,7 @@ static void send_family(struct ml_udp *u, int fd, bool v6)
     collect(u, v6, &ms);
     for (unsigned done = 0; done < ms.count;) {
         const ml_addr *to = &u->out->addr[ms.m[done].first];
-        unsigned count = ms.m[done].count;
+        size_t count = ms.sys[done].msg_hdr.msg_iovlen;
         if (fd < 0) {
             u->send_errors += count;
             done++;

@@ -123,7 +123,7 @@ func TestBulkTransfers(t *testing.T) {
 		ml.WaitPeer(t, n.Name, 20*time.Second)
 		ml.WaitKernelPing(t, n.IP4(t), 20*time.Second)
 	}
-	// Everything both ways, with what was sent and got counted in packets of more than one segment.
+	// Files both ways; nobody has got a segment whose checksum is wrong.
 	both := func(t *testing.T, with *harness.Node, streams, size int) {
 		t.Helper()
 		bulk(t, ml, with, streams, size)
